@@ -1,0 +1,16 @@
+add_library(lode_flags INTERFACE)
+target_compile_definitions(lode_flags INTERFACE _GNU_SOURCE _FILE_OFFSET_BITS=64)
+target_compile_options(lode_flags INTERFACE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes
+    -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef
+    -Wno-format-truncation -Wno-unused-parameter -Wno-missing-field-initializers -fno-strict-aliasing
+    -fvisibility=default -fstack-protector-strong)
+if(LODE_SANITIZE)
+    target_compile_options(lode_flags INTERFACE -fsanitize=${LODE_SANITIZE} -fno-omit-frame-pointer
+                           -fno-sanitize-recover=all)
+    target_link_options(lode_flags INTERFACE -fsanitize=${LODE_SANITIZE})
+else()
+    target_compile_definitions(lode_flags INTERFACE $<$<NOT:$<CONFIG:Debug>>:_FORTIFY_SOURCE=2>)
+endif()
+if(LODE_PLANT)
+    target_compile_definitions(lode_flags INTERFACE LODE_PLANT_${LODE_PLANT}=1)
+endif()
