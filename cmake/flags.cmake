@@ -3,7 +3,7 @@ target_compile_definitions(lode_flags INTERFACE _GNU_SOURCE _FILE_OFFSET_BITS=64
 target_compile_options(lode_flags INTERFACE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes
     -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef
     -Wno-format-truncation -Wno-unused-parameter -Wno-missing-field-initializers -fno-strict-aliasing
-    -fvisibility=default -fstack-protector-strong)
+    -fvisibility=hidden -fstack-protector-strong)
 if(LODE_SANITIZE)
     target_compile_options(lode_flags INTERFACE -fsanitize=${LODE_SANITIZE} -fno-omit-frame-pointer
                            -fno-sanitize-recover=all)
@@ -11,6 +11,6 @@ if(LODE_SANITIZE)
 else()
     target_compile_definitions(lode_flags INTERFACE $<$<NOT:$<CONFIG:Debug>>:_FORTIFY_SOURCE=2>)
 endif()
-if(LODE_PLANT)
-    target_compile_definitions(lode_flags INTERFACE LODE_PLANT_${LODE_PLANT}=1)
+if(LODE_PLANTS)
+    target_compile_definitions(lode_flags INTERFACE LODE_PLANTS=1)
 endif()

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include <stddef.h>
+#include <lode/api.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,10 +56,10 @@ struct lode_err {
 };
 
 /* "not_found" for LODE_NOT_FOUND, "ok" for 0; "internal" for a number that is none of ours. Never NULL. */
-const char *lode_code_name(int code);
+LODE_API const char *lode_code_name(int code);
 
 /* The general meaning of a code, for when no message is at hand. Never NULL. */
-const char *lode_code_text(int code);
+LODE_API const char *lode_code_text(int code);
 
 #ifdef __cplusplus
 }
