@@ -1,5 +1,11 @@
-# tests/<room>/test_x.c becomes the executable and the CTest test <room>.x; exit 77 is a skip.
+# tests/<room>/test_x.c becomes the executable <room>_test_x and the CTest test <room>.x; exit 77 is a skip.
+# The rooms that move bytes run in more ways: <room>.x@threads without io_uring, <room>.x@user as an ordinary
+# user with 64 KiB of lockable memory. Under ThreadSanitizer only programs that use threads are built: those
+# that include pthread.h and those listed here.
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+set(threaded_rooms io http load agent ps server)
+set(byte_moving_rooms io store)
+
 file(GLOB support_sources CONFIGURE_DEPENDS tests/support/*.c)
 add_library(lode_test_support STATIC ${support_sources})
 target_include_directories(lode_test_support PUBLIC tests)
@@ -7,15 +13,38 @@ target_link_libraries(lode_test_support PUBLIC lode_static PkgConfig::CMOCKA)
 if(TARGET lode_tool)
     target_link_libraries(lode_test_support PUBLIC lode_tool)
 endif()
+
+function(lode_add_test name room environment)
+    add_test(NAME ${name} COMMAND ${ARGN})
+    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS ${room} ENVIRONMENT
+        "LODE_BIN=${CMAKE_BINARY_DIR}/lode;LODE_SOURCE=${CMAKE_SOURCE_DIR};LODE_BUILD=${CMAKE_BINARY_DIR};${environment}")
+endfunction()
+
+function(lode_uses_threads source room result)
+    file(STRINGS ${source} includes REGEX "#include <pthread.h>" LIMIT_COUNT 1)
+    if(includes OR room IN_LIST threaded_rooms)
+        set(${result} TRUE PARENT_SCOPE)
+    else()
+        set(${result} FALSE PARENT_SCOPE)
+    endif()
+endfunction()
+
 file(GLOB test_sources CONFIGURE_DEPENDS tests/*/test_*.c)
 foreach(source ${test_sources})
     get_filename_component(name ${source} NAME_WE)
     get_filename_component(dir ${source} DIRECTORY)
     get_filename_component(room ${dir} NAME)
     string(REGEX REPLACE "^test_" "" short ${name})
+    lode_uses_threads(${source} ${room} threaded)
+    if(LODE_SANITIZE STREQUAL "thread" AND NOT threaded)
+        continue()
+    endif()
     add_executable(${room}_${name} ${source})
     target_link_libraries(${room}_${name} PRIVATE lode_test_support)
-    add_test(NAME ${room}.${short} COMMAND ${room}_${name})
-    set_tests_properties(${room}.${short} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 LABELS ${room}
-        ENVIRONMENT "LODE_BIN=${CMAKE_BINARY_DIR}/lode;LODE_SOURCE=${CMAKE_SOURCE_DIR}")
+    lode_add_test(${room}.${short} ${room} "" ${room}_${name})
+    if(room IN_LIST byte_moving_rooms)
+        lode_add_test(${room}.${short}@threads ${room} "LODE_IO=threads" ${room}_${name})
+        lode_add_test(${room}.${short}@user ${room} ""
+                      ${CMAKE_SOURCE_DIR}/tests/support/as_user.sh $<TARGET_FILE:${room}_${name}>)
+    endif()
 endforeach()
