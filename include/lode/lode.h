@@ -6,7 +6,7 @@
  *     if (lode_open(NULL, &lode, &err) < 0) ...                       (LODE_URL, else ~/.lode)
  *     struct lode_model *m;
  *     if (lode_load(lode, "rank@prod", NULL, &m, &err) < 0) ...
- *     struct lode_tensor t;
+ *     struct lode_tensor_view t;
  *     lode_model_tensor(m, "layer.0.weight", &t, &err);
  *     lode_model_free(m);
  *     lode_close(lode);
@@ -112,7 +112,7 @@ LODE_API int lode_cat(struct lode *lode, const char *ref, uint64_t offset, uint6
 
 struct lode_model;
 
-struct lode_tensor {
+struct lode_tensor_view {
     const char *name;                  /* valid as long as the model */
     enum lode_dtype dtype;
     unsigned rank;
@@ -141,8 +141,8 @@ struct lode_load_stats {
 LODE_API int lode_load(struct lode *lode, const char *ref, const struct lode_load_options *options,
                        struct lode_model **out, struct lode_err *err);
 LODE_API size_t lode_model_count(const struct lode_model *model);
-LODE_API int lode_model_at(const struct lode_model *model, size_t i, struct lode_tensor *out, struct lode_err *err); /* by name order */
-LODE_API int lode_model_tensor(const struct lode_model *model, const char *name, struct lode_tensor *out, struct lode_err *err);
+LODE_API int lode_model_at(const struct lode_model *model, size_t i, struct lode_tensor_view *out, struct lode_err *err); /* by name order */
+LODE_API int lode_model_tensor(const struct lode_model *model, const char *name, struct lode_tensor_view *out, struct lode_err *err);
 LODE_API const struct lode_version *lode_model_version(const struct lode_model *model); /* NULL for a local path */
 LODE_API void lode_model_stats(const struct lode_model *model, struct lode_load_stats *out);
 LODE_API void lode_model_free(struct lode_model *model);                                /* NULL is safe */
