@@ -157,12 +157,12 @@ struct lode_coord_base {
 typedef const struct lode_coord_ops *const *lode_plugin_coord_fn(uint32_t abi);
 
 /* Memory that a coord hands out, and that a back end must allocate with. */
-void *lode_coord_alloc(size_t n);
-void lode_coord_free(void *p);
-void lode_coord_kv_release(struct lode_coord_kv *kv);
-void lode_coord_kvs_release(struct lode_coord_kvs *kvs);
-void lode_coord_txn_result_release(struct lode_coord_txn_result *result);
-void lode_coord_events_release(struct lode_coord_events *events);
+LODE_API void *lode_coord_alloc(size_t n);
+LODE_API void lode_coord_free(void *p);
+LODE_API void lode_coord_kv_release(struct lode_coord_kv *kv);
+LODE_API void lode_coord_kvs_release(struct lode_coord_kvs *kvs);
+LODE_API void lode_coord_txn_result_release(struct lode_coord_txn_result *result);
+LODE_API void lode_coord_events_release(struct lode_coord_events *events);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,7 @@
  * has the type. Sub-byte types (F4, F6_*) are packed without padding: a tensor of them must fill whole bytes.
  */
 #pragma once
+#include <lode/api.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -45,16 +46,16 @@ enum lode_dtype {
 };
 
 /* "BF16"; "OPAQUE" for a number that is none of ours. Never NULL. */
-const char *lode_dtype_name(enum lode_dtype dtype);
+LODE_API const char *lode_dtype_name(enum lode_dtype dtype);
 
 /* "bfloat16" as NumPy or ml_dtypes call it; "" where they have no name. Never NULL. */
-const char *lode_dtype_numpy(enum lode_dtype dtype);
+LODE_API const char *lode_dtype_numpy(enum lode_dtype dtype);
 
 /* Bits of one element; 0 for OPAQUE, whose length the file alone tells. */
-unsigned lode_dtype_bits(enum lode_dtype dtype);
+LODE_API unsigned lode_dtype_bits(enum lode_dtype dtype);
 
 /* The type of a name of `len` bytes, or -1. */
-int lode_dtype_of_name(const char *name, size_t len);
+LODE_API int lode_dtype_of_name(const char *name, size_t len);
 
 #ifdef __cplusplus
 }

@@ -79,16 +79,16 @@ struct lode_format_ops {
 };
 
 /* For parsers: see the contract in the library's format/index.h. Adds a tensor that is one raw extent ... */
-int lode_index_add(struct lode_index_builder *self, const char *name, size_t name_len,
+LODE_API int lode_index_add(struct lode_index_builder *self, const char *name, size_t name_len,
                    const struct lode_tensor *t, struct lode_err *err);
 
 /* ... or n extents of any codec. */
-int lode_index_add_extents(struct lode_index_builder *self, const char *name, size_t name_len,
+LODE_API int lode_index_add_extents(struct lode_index_builder *self, const char *name, size_t name_len,
                            const struct lode_tensor *t, const struct lode_extent *extents, size_t n,
                            struct lode_err *err);
 
 /* Says that `file` is a shard of the set that `leader` stands for: names must differ within a set. */
-int lode_index_builder_group(struct lode_index_builder *self, unsigned file, unsigned leader,
+LODE_API int lode_index_builder_group(struct lode_index_builder *self, unsigned file, unsigned leader,
                              struct lode_err *err);
 
 #ifdef __cplusplus

@@ -205,14 +205,14 @@ struct lode_store_base {
 typedef const struct lode_store_ops *const *lode_plugin_store_fn(uint32_t abi);
 
 /* Memory that a store hands out, and that a back end must allocate with. */
-void *lode_store_alloc(size_t n);
-void lode_store_free(void *p);
-void lode_store_page_release(struct lode_store_page *page);
-void lode_store_unfinished_release(struct lode_store_unfinished_list *list);
-void lode_store_placement_release(struct lode_store_placement *placement);
+LODE_API void *lode_store_alloc(size_t n);
+LODE_API void lode_store_free(void *p);
+LODE_API void lode_store_page_release(struct lode_store_page *page);
+LODE_API void lode_store_unfinished_release(struct lode_store_unfinished_list *list);
+LODE_API void lode_store_placement_release(struct lode_store_placement *placement);
 
 /* Sets an error with a formatted message; returns `code`. For back ends outside the tree. */
-int lode_plugin_err(struct lode_err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+LODE_API int lode_plugin_err(struct lode_err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #ifdef __cplusplus
 }

@@ -45,6 +45,8 @@ void lode_log(enum lode_log_level level, const char *fmt, ...)
     vsnprintf(line + used, sizeof line - (size_t)used - 1, fmt, args);
     va_end(args);
     /* One write, so that lines of several threads and processes do not mix. */
-    strcat(line, "\n");
+    size_t end = strlen(line);
+    line[end] = '\n';
+    line[end + 1] = 0;
     fputs(line, stderr);
 }
