@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/limits.h"
+#include "base/plant.h"
 
 static bool is_alnum(unsigned char c)
 {
@@ -97,7 +98,7 @@ static bool has_control(const char *s, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c < 0x20 || c == 0x7F)
+        if (c < 0x20 || (c == 0x7F && !LODE_PLANTED(control_del)))
             return true;
         if (c == 0xC2 && i + 1 < len && (unsigned char)s[i + 1] >= 0x80 && (unsigned char)s[i + 1] < 0xA0)
             return true;
@@ -111,6 +112,8 @@ static const char *part_fault(const char *part, size_t len)
         return "a part of it is empty";
     if (len > LODE_PATH_PART_MAX)
         return "a part of it is longer than 255 bytes";
+    if (LODE_PLANTED(path_dots))
+        return NULL;
     if ((len == 1 && part[0] == '.') || (len == 2 && part[0] == '.' && part[1] == '.'))
         return "'.' and '..' are not allowed in it";
     return NULL;
