@@ -88,6 +88,11 @@ static ssize_t real_getrandom(void *buf, size_t n)
     return getrandom(buf, n, 0);
 }
 
+static int real_ring_result(bool is_write, int fd, int result)
+{
+    return result;
+}
+
 const struct lode_sys lode_sys_real = {
     .open_beneath = real_open_beneath,
     .openat = real_openat,
@@ -122,6 +127,7 @@ const struct lode_sys lode_sys_real = {
     .clock_gettime = clock_gettime,
     .nanosleep = real_nanosleep,
     .getrandom = real_getrandom,
+    .ring_result = real_ring_result,
     .malloc = malloc,
     .realloc = realloc,
     .memalign = aligned_alloc,

@@ -53,6 +53,8 @@ struct lode_sys {
     int (*clock_gettime)(clockid_t clock, struct timespec *ts);
     int (*nanosleep)(const struct timespec *ts);
     ssize_t (*getrandom)(void *buf, size_t n);
+    /* The last word on what a ring request did: `result` as the kernel gave it (bytes or -errno); the identity. */
+    int (*ring_result)(bool is_write, int fd, int result);
     void *(*malloc)(size_t n);
     void *(*realloc)(void *p, size_t n);
     void *(*memalign)(size_t alignment, size_t n);
