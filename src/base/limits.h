@@ -17,6 +17,8 @@
 #define LODE_COORD_OPS_MAX 64                /* operations (compares + puts + deletes) of a transaction */
 #define LODE_COORD_TXN_MAX (512u << 10)      /* bytes of keys and values of a transaction */
 #define LODE_COORD_LOG_KEEP 10000            /* revisions that a watch can go back */
+#define LODE_COORD_PAGE_MAX 1000             /* keys of one range() */
+#define LODE_COORD_PAGE_BYTES (8u << 20)     /* bytes of keys and values of one range() or watch_next(), about */
 
 #define LODE_VERSION_FILES_MAX 100000        /* files of one version */
 #define LODE_VERSION_TENSORS_MAX 4000000     /* tensors of one version */
@@ -39,3 +41,4 @@
 #define LODE_TRANSFER_MEMORY (64u << 20)     /* bytes in flight of a push, pull or load, by default */
 #define LODE_LEASE_TTL_MS 15000              /* a claim's lease, by default */
 #define LODE_GRACE_MS (24ll * 3600 * 1000)   /* between rm and the bytes' end, by default */
+#define LODE_LEASE_TTL_MAX_MS (30ll * 24 * 3600 * 1000) /* the longest lease */
