@@ -276,9 +276,10 @@ def main():
     for suite in wanted:
         if any(failures[name] for name in NEEDS[suite]):
             continue
+        start = time.monotonic()
         found = SUITES[suite]()
         show(found)
-        print(f"{suite}: {counts(found)}", flush=True)
+        print(f"suite {suite} in {time.monotonic() - start:.0f} s: {counts(found)}", flush=True)
         results += found
     summary(results, time.monotonic() - begin)
     sys.exit(1 if total(results, "failed") or not total(results, "passed") else 0)
