@@ -1,0 +1,18 @@
+/* The command table: a new command is one file and one line here. */
+#include "cli/cli.h"
+
+#define COMMANDS(X)                                                                                \
+    X(init) X(push) X(pull) X(cat) X(load) X(ls) X(show)                                           \
+    X(tag) X(metric)                                                                               \
+    X(alias_ls) X(alias_set) X(alias_rm) X(alias_log) X(promote) X(rollback)                       \
+    X(log) X(watch) X(diff) X(verify) X(rm) X(restore) X(gc)                                       \
+    X(doctor) X(backup) X(recover)                                                                 \
+    X(version) X(help)
+
+#define DECLARE(name) extern const struct cli_command cli_cmd_##name;
+COMMANDS(DECLARE)
+#undef DECLARE
+
+#define ROW(name) &cli_cmd_##name,
+const struct cli_command *const cli_commands[] = {COMMANDS(ROW) NULL};
+#undef ROW

@@ -1,0 +1,264 @@
+/* Help, man pages and shell completion, all from the command table. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "base/mem.h"
+#include "base/sys.h"
+#include "cli/cli.h"
+#include "version.h"
+
+/* Letters to change to turn a into b (Levenshtein), for words of up to 40 letters. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[41], n = strlen(b);
+    if (n > 40 || strlen(a) > 40)
+        return 99;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < n; j++) {
+            size_t change = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            row[j + 1] = lode_min(change, lode_min(row[j], row[j + 1]) + 1);
+        }
+    }
+    return row[n];
+}
+
+const char *cli_suggest(const char *word, const char *const *from, size_t n)
+{
+    const char *best = NULL;
+    size_t least = strlen(word) / 2 + 1;
+    for (size_t i = 0; i < n; i++) {
+        size_t d = distance(word, from[i]);
+        if (d < least) {
+            least = d;
+            best = from[i];
+        }
+    }
+    return best;
+}
+
+static void option_lines(const struct cli_option *options, FILE *out)
+{
+    for (const struct cli_option *o = options; o && o->name; o++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ', o->letter ? ", " : "  ",
+                 o->name, o->value ? " " : "", o->value ? o->value : "");
+        fprintf(out, "  %-28s %s%s\n", left, o->help, o->kind == CLI_LIST ? " (repeatable)" : "");
+    }
+}
+
+static void help_all(FILE *out)
+{
+    fputs("lode keeps trained models in the storage you have, and brings the right one into memory.\n\n"
+          "Usage: lode COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        char left[80];
+        snprintf(left, sizeof left, "%s %s", (*c)->name, (*c)->args);
+        fprintf(out, "  %-38s %s\n", left, (*c)->summary);
+    }
+    fputs("\nOptions of every command:\n", out);
+    option_lines(cli_common_options, out);
+    fputs("\nA REF is [NAMESPACE/]NAME[@VERSION|@NUMBER|@ALIAS]; without @ it is the newest version.\n"
+          "'lode COMMAND --help' explains one command.\n", out);
+}
+
+void cli_help(const struct cli_command *command, FILE *out)
+{
+    if (!command) {
+        help_all(out);
+        return;
+    }
+    fprintf(out, "Usage: lode %s %s%s\n\n%s.\n", command->name, command->options ? "[OPTIONS] " : "", command->args, command->summary);
+    if (command->text)
+        fprintf(out, "\n%s\n", command->text);
+    if (command->options) {
+        fputs("\nOptions:\n", out);
+        option_lines(command->options, out);
+    }
+    fputs("\nCommon options:\n", out);
+    option_lines(cli_common_options, out);
+}
+
+/* ---- man pages (man(7) macros) ---- */
+
+/* Text with '-' and '\' escaped, and no line that begins with a control character of roff. */
+static void roff(const char *s, FILE *out)
+{
+    bool start = true;
+    for (; *s; s++) {
+        if (start && (*s == '.' || *s == '\''))
+            fputs("\\&", out);
+        if (*s == '\\')
+            fputs("\\e", out);
+        else if (*s == '-')
+            fputs("\\-", out);
+        else
+            fputc(*s, out);
+        start = *s == '\n';
+    }
+}
+
+static void man_options(const struct cli_option *options, FILE *out)
+{
+    for (const struct cli_option *o = options; o && o->name; o++) {
+        fputs(".TP\n.B ", out);
+        if (o->letter)
+            fprintf(out, "\\-%c, ", o->letter);
+        fputs("\\-\\-", out);
+        roff(o->name, out);
+        fprintf(out, " %s\n", o->value ? o->value : "");
+        roff(o->help, out);
+        fputc('\n', out);
+    }
+}
+
+static void man_name(const char *name, char *out, size_t room)
+{
+    snprintf(out, room, "lode-%s", name);
+    for (char *c = out; *c; c++)
+        *c = *c == ' ' ? '-' : *c;
+}
+
+static void man_command(const struct cli_command *c, FILE *out)
+{
+    char page[80];
+    man_name(c->name, page, sizeof page);
+    fprintf(out, ".TH %s 1 \"\" \"lode " LODE_VERSION "\"\n.SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B lode %s\n", page, page, c->summary, c->name);
+    roff("[OPTIONS] ", out);
+    roff(c->args, out);
+    fputs("\n.SH DESCRIPTION\n.nf\n", out);
+    roff(c->text ? c->text : c->summary, out);
+    fputs("\n.fi\n.SH OPTIONS\n", out);
+    man_options(c->options, out);
+    fputs(".SH COMMON OPTIONS\n", out);
+    man_options(cli_common_options, out);
+    fputs(".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage.\n.SH SEE ALSO\n.BR lode (1)\n", out);
+}
+
+static void man_overview(FILE *out)
+{
+    fputs(".TH lode 1 \"\" \"lode " LODE_VERSION "\"\n.SH NAME\nlode \\- publish, find and load trained models\n"
+          ".SH SYNOPSIS\n.B lode\nCOMMAND [OPTIONS] [ARGUMENTS]\n.SH COMMANDS\n", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        fprintf(out, ".TP\n.B %s ", (*c)->name);
+        roff((*c)->args, out);
+        fputc('\n', out);
+        roff((*c)->summary, out);
+        fputc('\n', out);
+    }
+    fputs(".SH OPTIONS OF EVERY COMMAND\n", out);
+    man_options(cli_common_options, out);
+    fputs(".SH ENVIRONMENT\n.TP\n.B LODE_URL\nthe root\n.TP\n.B LODE_STORE, LODE_COORD\na root as a pair\n"
+          ".TP\n.B LODE_TOKEN\nthe token for a server\n.TP\n.B LODE_HOME\nthe default root, ~/.lode\n"
+          ".TP\n.B LODE_CACHE\ncaches, ~/.cache/lode\n.TP\n.B LODE_LOG\nerror, warn, info or debug\n", out);
+}
+
+static FILE *man_open(const char *dir, const char *page)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s.1", dir, page);
+    FILE *out = fopen(path, "we");
+    if (!out)
+        fprintf(stderr, "lode: cannot write %s: %s\n", path, strerror(errno));
+    return out;
+}
+
+static int man_close(FILE *out)
+{
+    return fclose(out) == 0 ? CLI_DONE : CLI_FAILED;
+}
+
+int cli_man_pages(const char *dir)
+{
+    FILE *out = man_open(dir, "lode");
+    if (!out)
+        return CLI_FAILED;
+    man_overview(out);
+    int status = man_close(out);
+    for (const struct cli_command *const *c = cli_commands; *c && status == CLI_DONE; c++) {
+        char page[80];
+        man_name((*c)->name, page, sizeof page);
+        if (!(out = man_open(dir, page)))
+            return CLI_FAILED;
+        man_command(*c, out);
+        status = man_close(out);
+    }
+    return status;
+}
+
+/* ---- completion ---- */
+
+static void complete_options(const struct cli_option *options, const char *before, const char *after, FILE *out)
+{
+    for (const struct cli_option *o = options; o && o->name; o++)
+        fprintf(out, "%s--%s%s", before, o->name, after);
+}
+
+static void complete_bash(FILE *out)
+{
+    fputs("# bash completion of lode\n_lode() {\n    local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
+          "    case \"${COMP_WORDS[1]-} ${COMP_WORDS[2]-}\" in\n", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        fprintf(out, "    '%s'*) words='", (*c)->name);
+        complete_options((*c)->options, "", " ", out);
+        complete_options(cli_common_options, "", " ", out);
+        fputs("' ;;\n", out);
+    }
+    fputs("    esac\n    if [ \"$COMP_CWORD\" -eq 1 ]; then words='", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++)
+        fprintf(out, "%.*s ", (int)strcspn((*c)->name, " "), (*c)->name);
+    fputs("'; fi\n    case $cur in\n    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
+          "    *) if [ \"$COMP_CWORD\" -eq 1 ]; then COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"));\n"
+          "       else COMPREPLY=($(compgen -W \"$(lode ls -q 2>/dev/null)\" -- \"$cur\") $(compgen -f -- \"$cur\")); fi ;;\n"
+          "    esac\n}\ncomplete -F _lode lode\n", out);
+}
+
+static void complete_zsh(FILE *out)
+{
+    fputs("#compdef lode\n_lode() {\n    local -a commands\n    commands=(\n", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++)
+        fprintf(out, "        '%.*s:%s'\n", (int)strcspn((*c)->name, " "), (*c)->name, (*c)->summary);
+    fputs("    )\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n    case \"$words[2] $words[3]\" in\n", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        fprintf(out, "    '%s'*) compadd --", (*c)->name);
+        complete_options((*c)->options, " ", "", out);
+        complete_options(cli_common_options, " ", "", out);
+        fputs(" ;;\n", out);
+    }
+    fputs("    esac\n    _files\n}\n_lode \"$@\"\n", out);
+}
+
+static void complete_fish(FILE *out)
+{
+    fputs("# fish completion of lode\n", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        int n = (int)strcspn((*c)->name, " ");
+        fprintf(out, "complete -c lode -n __fish_use_subcommand -a %.*s -d '%s'\n", n, (*c)->name, (*c)->summary);
+        for (const struct cli_option *o = (*c)->options; o && o->name; o++)
+            fprintf(out, "complete -c lode -n '__fish_seen_subcommand_from %.*s' -l %s%s -d '%s'\n", n, (*c)->name, o->name,
+                    o->kind == CLI_FLAG ? "" : " -r", o->help);
+    }
+    for (const struct cli_option *o = cli_common_options; o->name; o++)
+        fprintf(out, "complete -c lode -l %s%s -d '%s'\n", o->name, o->kind == CLI_FLAG ? "" : " -r", o->help);
+}
+
+int cli_completion(const char *shell, FILE *out)
+{
+    static const struct {
+        const char *shell;
+        void (*print)(FILE *out);
+    } shells[] = {{"bash", complete_bash}, {"zsh", complete_zsh}, {"fish", complete_fish}};
+    for (size_t i = 0; i < LODE_ARRAY_LEN(shells); i++) {
+        if (strcmp(shell, shells[i].shell) == 0) {
+            shells[i].print(out);
+            return CLI_DONE;
+        }
+    }
+    fprintf(stderr, "lode: completion is for bash, zsh or fish, not '%s'\n", shell);
+    return CLI_USAGE;
+}

@@ -1,0 +1,32 @@
+/* Runs a command line: see run.h. */
+#include "cli/run.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include "cli/cli.h"
+
+/* A result that did not reach stdout (a full disk behind a redirection) is a failure, not a success. */
+static int flushed(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    if (errno != EPIPE)
+        fprintf(stderr, "lode: cannot write the result: %s\n", strerror(errno));
+    return status ? status : CLI_FAILED;
+}
+
+int cli_main(int argc, char **argv)
+{
+    struct cli_args args = {0};
+    bool finished = false;
+    signal(SIGPIPE, SIG_IGN);
+    int status = cli_parse(argc, argv, &args, &finished);
+    if (status == CLI_DONE && !finished) {
+        cli_catch_signals();
+        status = args.command->run(&args);
+        cli_call_done();
+    }
+    cli_args_release(&args);
+    return flushed(status);
+}
