@@ -18,11 +18,13 @@ static int push(const struct cli_args *args, struct lode_push_options *o)
     lode_close(lode);
     if (r < 0)
         return cli_fail(args, &err);
-    return cli_done_version(args, &v, o->dry_run ? "Would publish %s: %s in %llu files, %s; nothing was written"
-                                                 : "Published %s@%s: %s in %llu files, number %llu",
-                            cli_model_name(v.ns, v.name, model), o->dry_run ? cli_bytes(v.size, size) : v.version,
-                            o->dry_run ? (char *)(uintptr_t)"" : cli_bytes(v.size, size), (unsigned long long)v.files,
-                            (unsigned long long)v.seq);
+    cli_model_name(v.ns, v.name, model);
+    cli_bytes(v.size, size);
+    if (o->dry_run)
+        return cli_done_version(args, &v, "Would publish %s: %s in %llu files; nothing was written", model, size,
+                                (unsigned long long)v.files);
+    return cli_done_version(args, &v, "Published %s@%s: %s in %llu files, number %llu", model, v.version, size,
+                            (unsigned long long)v.files, (unsigned long long)v.seq);
 }
 
 static int run(const struct cli_args *args)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/cli.h"
-#include "version.h"
+#include "base/version.h"
 
 static int run_version(const struct cli_args *args)
 {

@@ -1,12 +1,10 @@
 /* Help, man pages and shell completion, all from the command table. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include "base/mem.h"
-#include "base/sys.h"
+#include "base/err.h"
 #include "cli/cli.h"
-#include "version.h"
+#include "base/version.h"
 
 /* Letters to change to turn a into b (Levenshtein), for words of up to 40 letters. */
 static size_t distance(const char *a, const char *b)
@@ -163,8 +161,11 @@ static FILE *man_open(const char *dir, const char *page)
     char path[4096];
     snprintf(path, sizeof path, "%s/%s.1", dir, page);
     FILE *out = fopen(path, "we");
-    if (!out)
-        fprintf(stderr, "lode: cannot write %s: %s\n", path, strerror(errno));
+    struct lode_err err = {0};
+    if (!out) {
+        lode_err_sys(&err, "cannot write %s", path);
+        cli_fail(NULL, &err);
+    }
     return out;
 }
 

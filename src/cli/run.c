@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
+#include "base/err.h"
 #include "cli/cli.h"
 
 /* A result that did not reach stdout (a full disk behind a redirection) is a failure, not a success. */
@@ -11,8 +11,11 @@ static int flushed(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    if (errno != EPIPE)
-        fprintf(stderr, "lode: cannot write the result: %s\n", strerror(errno));
+    struct lode_err err = {0};
+    if (errno != EPIPE) {
+        lode_err_sys(&err, "cannot write the result");
+        cli_fail(NULL, &err);
+    }
     return status ? status : CLI_FAILED;
 }
 
