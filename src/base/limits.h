@@ -24,6 +24,7 @@
 #define LODE_VERSION_TENSORS_MAX 4000000     /* tensors of one version */
 #define LODE_MANIFEST_HEAD_MAX (1u << 30)    /* bytes of a manifest's JSON head */
 #define LODE_BLOCK_SIZE (1u << 20)           /* bytes of a block with its own XXH3-128 */
+#define LODE_STORE_PARTS_MAX (1u << 20)      /* parts of one object that is being written */
 #define LODE_HEADER_MAX 100000000u           /* bytes of a safetensors header, as the format itself says */
 #define LODE_NPY_HEADER_MAX (1u << 20)       /* bytes of an npy header */
 #define LODE_TENSOR_RANK_MAX 64              /* dimensions of a tensor (NumPy's own limit) */
