@@ -40,6 +40,8 @@
 #define LODE_HTTP_HEADER_MAX (32u << 10)     /* bytes of a request's headers */
 
 #define LODE_TRANSFER_MEMORY (64u << 20)     /* bytes in flight of a push, pull or load, by default */
+#define LODE_IO_DEPTH 64u                    /* transfers in flight of the I/O engine */
+#define LODE_IO_THREADS_MAX 16               /* threads of the engine where io_uring is not to be had */
 #define LODE_LEASE_TTL_MS 15000              /* a claim's lease, by default */
 #define LODE_GRACE_MS (24ll * 3600 * 1000)   /* between rm and the bytes' end, by default */
 #define LODE_LEASE_TTL_MAX_MS (30ll * 24 * 3600 * 1000) /* the longest lease */
