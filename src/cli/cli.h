@@ -100,7 +100,7 @@ int cli_print_json(json_t *doc);       /* takes the reference */
 struct cli_table;
 struct cli_table *cli_table_new(const char *const *heads, size_t n);
 void cli_table_row(struct cli_table *t, const char *const *cells);
-void cli_table_print(struct cli_table *t, FILE *out); /* and frees it */
+void cli_table_print(struct cli_table *t, FILE *out); /* and frees it; out NULL: only frees */
 
 #define CLI_TEXT 64
 const char *cli_bytes(uint64_t n, char out[CLI_TEXT]);    /* "1.4 GiB" */

@@ -76,6 +76,7 @@ int cli_print_json(json_t *doc)
 
 /* ---- tables ---- */
 
+
 struct cli_table {
     size_t columns, rows, cap;
     char **cells;                      /* rows * columns, owned */
@@ -127,7 +128,7 @@ void cli_table_print(struct cli_table *t, FILE *out)
 {
     if (!t)
         return;
-    for (size_t r = 0; r < t->rows; r++) {
+    for (size_t r = 0; out && r < t->rows; r++) {
         for (size_t c = 0; c < t->columns; c++) {
             const char *s = cell(t, r, c);
             fputs(s, out);
