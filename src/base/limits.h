@@ -28,6 +28,12 @@
 #define LODE_HEADER_MAX 100000000u           /* bytes of a safetensors header, as the format itself says */
 #define LODE_NPY_HEADER_MAX (1u << 20)       /* bytes of an npy header */
 #define LODE_TENSOR_RANK_MAX 64              /* dimensions of a tensor (NumPy's own limit) */
+#define LODE_TENSOR_NAME_MAX 8192            /* bytes of a tensor's name */
+#define LODE_TENSOR_NAMES_MAX (1u << 30)     /* bytes of all tensor names of a version */
+#define LODE_TENSOR_DIMS_MAX (1u << 27)      /* dimensions of all tensors of a version, equal shapes shared */
+#define LODE_TENSOR_EXTENTS_MAX 8000000      /* extents of a version's tensors that are not one raw extent */
+#define LODE_FORMATS_MAX 32                  /* formats, those of plug-ins included */
+#define LODE_CODECS_MAX 32                   /* codecs, those of plug-ins included */
 #define LODE_ZIP_ENTRIES_MAX 1000000         /* members of an npz */
 #define LODE_JSON_DEPTH_MAX 64               /* nesting of any JSON that is read */
 
