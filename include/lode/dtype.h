@@ -1,11 +1,13 @@
 /* Element types of tensors.
  *
- * The numbers are part of the ABI: never reused, never changed. The names are those of safetensors where it
- * has the type. Sub-byte types (F4, F6_*) are packed without padding: a tensor of them must fill whole bytes.
+ * The numbers are part of the ABI: never reused, never changed. The names are those of safetensors
+ * where it has the type. Sub-byte types (F4, F6_*) are packed without padding: a tensor of them
+ * must fill whole bytes.
  */
 #pragma once
 #include <lode/api.h>
 #include <stddef.h>
+#include <lode/api.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,15 +1,18 @@
-/* How a format of model files is taught to Lode: the ops of a parser, also for plug-ins (LODE_PLUGINS).
+/* How a format of model files is taught to Lode: the ops of a parser, also for plug-ins
+ * (LODE_PLUGINS).
  *
- * A parser is pure: it never opens anything. It is made over the files of one version that match the format;
- * asked to step, it answers that it is done, or which bytes of which file it needs, and is fed them. Headers may
- * be large, so bytes are fed in pieces as they arrive and should be consumed as they come. Nothing in a file is
- * ever executed. Input is hostile: every size is checked before it is used, and memory is bounded.
+ * A parser is pure: it never opens anything. It is made over the files of one version that match
+ * the format; asked to step, it answers that it is done, or which bytes of which file it needs, and
+ * is fed them. Headers may be large, so bytes are fed in pieces as they arrive and should be
+ * consumed as they come. Nothing in a file is ever executed. Input is hostile: every size is
+ * checked before it is used, and memory is bounded.
  *
  * A plug-in exports `const struct lode_format_ops *lode_plugin_formats[]`, NULL-ended.
  */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <lode/api.h>
 #include <lode/err.h>
 #include <lode/tensor.h>
 
@@ -32,8 +35,9 @@ struct lode_format_file {
 
 enum lode_format_match {
     LODE_FORMAT_NO = 0,
-    LODE_FORMAT_BY_CONTENT = 1, /* looks like it; what turns out malformed is kept as opaque bytes */
-    LODE_FORMAT_BY_NAME = 2,    /* says that it is; what turns out malformed is refused */
+    LODE_FORMAT_BY_CONTENT =
+        1,                   /* looks like it; what turns out malformed is kept as opaque bytes */
+    LODE_FORMAT_BY_NAME = 2, /* says that it is; what turns out malformed is refused */
 };
 
 struct lode_format_need {
@@ -53,43 +57,53 @@ struct lode_format {
     const struct lode_format_ops *ops;
 };
 
+enum lode_format_flag {
+    LODE_FORMAT_SETS =
+        1 << 0, /* files belong together (shards): one parser gets all that match by name */
+};
+
 struct lode_format_ops {
     unsigned abi;     /* LODE_FORMAT_ABI */
+    unsigned flags;   /* enum lode_format_flag; without SETS each file gets a parser of its own */
     const char *name; /* "safetensors": as in manifests and filters */
 
     /* How sure it is that the file is of this format. Thread-safe, no memory. */
     enum lode_format_match (*match)(const struct lode_format_file *file);
 
-    /* Makes a parser over n >= 1 matching files (borrowed, like `into`, until close), which adds to `into` the
-     * tensors that it finds. NO_MEMORY, LIMIT. */
+    /* Makes a parser over n >= 1 matching files (borrowed, like `into`, until close), which adds to
+     * `into` the tensors that it finds. NO_MEMORY, LIMIT. */
     int (*open)(const struct lode_format_file *files, size_t n, struct lode_index_builder *into,
                 struct lode_format **out, struct lode_err *err);
 
-    /* DONE; or NEED with the bytes wanted next; or an error that tells file, tensor, offset and reason:
-     * INVALID (malformed, refused), UNSUPPORTED (well-formed, but nothing that an index can tell: the files are
-     * kept as opaque bytes), LIMIT, NO_MEMORY. Errors are final. */
+    /* DONE; or NEED with the bytes wanted next; or an error that tells file, tensor, offset and
+     * reason: INVALID (malformed, refused), UNSUPPORTED (well-formed, but nothing that an index can
+     * tell: the files are kept as opaque bytes), LIMIT, NO_MEMORY. Errors are final. */
     int (*step)(struct lode_format *self, struct lode_format_need *need, struct lode_err *err);
 
-    /* The next `len` bytes of what the last step needed, in order; all pieces together are need.length. Errors as
-     * step's. The bytes are borrowed for the call. A parser that has seen enough ignores the rest. */
+    /* The next `len` bytes of what the last step needed, in order; all pieces together are
+     * need.length. Errors as step's. The bytes are borrowed for the call. A parser that has seen
+     * enough ignores the rest. */
     int (*feed)(struct lode_format *self, const void *bytes, size_t len, struct lode_err *err);
 
     /* Frees the parser; NULL is not passed. */
     void (*close)(struct lode_format *self);
 };
 
-/* For parsers: see the contract in the library's format/index.h. Adds a tensor that is one raw extent ... */
+/* For parsers: see the contract in the library's format/index.h. Adds a tensor that is one raw
+ * extent ... */
 LODE_API int lode_index_add(struct lode_index_builder *self, const char *name, size_t name_len,
-                   const struct lode_tensor *t, struct lode_err *err);
+                            const struct lode_tensor *t, struct lode_err *err);
 
 /* ... or n extents of any codec. */
-LODE_API int lode_index_add_extents(struct lode_index_builder *self, const char *name, size_t name_len,
-                           const struct lode_tensor *t, const struct lode_extent *extents, size_t n,
-                           struct lode_err *err);
+LODE_API int lode_index_add_extents(struct lode_index_builder *self, const char *name,
+                                    size_t name_len, const struct lode_tensor *t,
+                                    const struct lode_extent *extents, size_t n,
+                                    struct lode_err *err);
 
-/* Says that `file` is a shard of the set that `leader` stands for: names must differ within a set. */
-LODE_API int lode_index_builder_group(struct lode_index_builder *self, unsigned file, unsigned leader,
-                             struct lode_err *err);
+/* Says that `file` is a shard of the set that `leader` stands for: names must differ within a set.
+ */
+LODE_API int lode_index_builder_group(struct lode_index_builder *self, unsigned file,
+                                      unsigned leader, struct lode_err *err);
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,9 @@
 /* A streaming JSON tokenizer for documents of any size (tensor headers, manifests).
  *
- * Pull: feed bytes in chunks of any size, ask for tokens until it answers MORE. Strict RFC 8259: valid UTF-8,
- * no control characters, escapes decoded (surrogate pairs required), one value and nothing but white space
- * behind it. No recursion, no tree: memory is this structure plus one string of at most `text_max` bytes.
- * Duplicate keys are the caller's matter. Not thread-safe.
+ * Pull: feed bytes in chunks of any size, ask for tokens until it answers MORE. Strict RFC 8259:
+ * valid UTF-8, no control characters, escapes decoded (surrogate pairs required), one value and
+ * nothing but white space behind it. No recursion, no tree: memory is this structure plus one
+ * string of at most `text_max` bytes. Duplicate keys are the caller's matter. Not thread-safe.
  *
  *     struct lode_jsontok t;
  *     lode_jsontok_init(&t, "the header of x", 4096);
@@ -36,10 +36,12 @@ enum lode_json_type {
 
 struct lode_json_tok {
     enum lode_json_type type;
-    unsigned depth;   /* containers around the token; a container's own marks: those around the container */
-    uint64_t at;      /* byte of the document where the token begins */
-    const char *text; /* KEY, STRING: not NUL-terminated, valid until the next call; NULL when discarded */
-    size_t len;       /* bytes of text */
+    unsigned depth; /* containers around the token; a container's own marks: those around the
+                       container */
+    uint64_t at;    /* byte of the document where the token begins */
+    const char
+        *text; /* KEY, STRING: not NUL-terminated, valid until the next call; NULL when discarded */
+    size_t len; /* bytes of text */
     uint64_t u64;
     int64_t i64;
     double number; /* every number, as a double */
@@ -49,11 +51,12 @@ struct lode_json_tok {
 
 /* lode_jsontok_next(): besides negative codes */
 #define LODE_JSONTOK_DONE 0 /* the document is complete and ended */
-#define LODE_JSONTOK_TOK  1 /* a token */
+#define LODE_JSONTOK_TOK 1  /* a token */
 #define LODE_JSONTOK_MORE 2 /* feed more, or say end */
 
 struct lode_jsontok {
-    bool discard; /* the caller's: strings and keys are checked, but not kept (text NULL, len 0), of any length */
+    bool discard; /* the caller's: strings and keys are checked, but not kept (text NULL, len 0), of
+                     any length */
 
     /* private */
     const char *what;
@@ -78,27 +81,31 @@ struct lode_jsontok {
     struct lode_buf number;
 };
 
-/* `what` names the document in messages (borrowed until release). text_max: bytes of a key or string. */
+/* `what` names the document in messages (borrowed until release). text_max: bytes of a key or
+ * string. */
 void lode_jsontok_init(struct lode_jsontok *t, const char *what, size_t text_max);
 void lode_jsontok_release(struct lode_jsontok *t);
 
-/* Gives the next chunk; borrowed until next() answers MORE. Only when the last chunk is used up (MORE), or first. */
+/* Gives the next chunk; borrowed until next() answers MORE. Only when the last chunk is used up
+ * (MORE), or first. */
 void lode_jsontok_feed(struct lode_jsontok *t, const void *bytes, size_t len);
 
 /* No more chunks will come. */
 void lode_jsontok_end(struct lode_jsontok *t);
 
-/* LODE_JSONTOK_TOK with the token, MORE, DONE, or INVALID (malformed, says where), LIMIT (too deep, a string
- * or number too long), NO_MEMORY; errors are sticky. */
-int lode_jsontok_next(struct lode_jsontok *t, struct lode_json_tok *tok, struct lode_err *err) lode_must_use;
+/* LODE_JSONTOK_TOK with the token, MORE, DONE, or INVALID (malformed, says where), LIMIT (too deep,
+ * a string or number too long), NO_MEMORY; errors are sticky. */
+int lode_jsontok_next(struct lode_jsontok *t, struct lode_json_tok *tok,
+                      struct lode_err *err) lode_must_use;
 
 /* Bytes of the document used so far. */
 uint64_t lode_jsontok_offset(const struct lode_jsontok *t);
 
-/* Swallows the rest of the value that `tok` began (nothing to do for a scalar); for a KEY the whole value behind it.
- * Only with the whole document fed and ended. */
-int lode_jsontok_skip(struct lode_jsontok *t, const struct lode_json_tok *tok, struct lode_err *err) lode_must_use;
+/* Swallows the rest of the value that `tok` began (nothing to do for a scalar); for a KEY the whole
+ * value behind it. Only with the whole document fed and ended. */
+int lode_jsontok_skip(struct lode_jsontok *t, const struct lode_json_tok *tok,
+                      struct lode_err *err) lode_must_use;
 
 /* INVALID that tells `t`'s document, the byte of `tok`, and the text. */
-int lode_jsontok_refuse(const struct lode_jsontok *t, const struct lode_json_tok *tok, struct lode_err *err,
-                        const char *fmt, ...) lode_printf(4, 5);
+int lode_jsontok_refuse(const struct lode_jsontok *t, const struct lode_json_tok *tok,
+                        struct lode_err *err, const char *fmt, ...) lode_printf(4, 5);

@@ -35,6 +35,9 @@
 #define LODE_FORMATS_MAX 32                  /* formats, those of plug-ins included */
 #define LODE_CODECS_MAX 32                   /* codecs, those of plug-ins included */
 #define LODE_ZIP_ENTRIES_MAX 1000000         /* members of an npz */
+#define LODE_ZIP_DIRECTORY_MAX (128u << 20)  /* bytes of an npz's central directory */
+#define LODE_ZIP_BOMB_BYTES (1ull << 30)     /* an npz that unpacks to more than this ... */
+#define LODE_ZIP_BOMB_RATIO 200              /* ... and to more than so many times its size is refused */
 #define LODE_JSON_DEPTH_MAX 64               /* nesting of any JSON that is read */
 
 #define LODE_FILTER_MAX 4096                 /* bytes of a filter */

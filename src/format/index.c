@@ -48,7 +48,8 @@ struct lode_tensor lode_index_get(const struct lode_tensor_index *self, size_t i
     };
 }
 
-bool lode_index_find(const struct lode_tensor_index *self, const char *name, size_t *at, struct lode_tensor *out)
+bool lode_index_find(const struct lode_tensor_index *self, const char *name, size_t *at,
+                     struct lode_tensor *out)
 {
     size_t from = 0, to = self->count;
     while (from < to) {
@@ -90,7 +91,8 @@ struct lode_extent lode_index_extent(const struct lode_tensor_index *self, size_
         return (struct lode_extent){"raw", r->file, r->offset, r->len, r->len, 0};
     }
     const struct index_extent *e = &self->extents[r->offset + k];
-    return (struct lode_extent){self->codecs[e->codec], e->file, e->offset, e->stored_len, e->raw_len, e->raw_skip};
+    return (struct lode_extent){self->codecs[e->codec], e->file,    e->offset,
+                                e->stored_len,          e->raw_len, e->raw_skip};
 }
 
 bool lode_shape_elements(const uint64_t *shape, unsigned rank, uint64_t *out)

@@ -1,15 +1,17 @@
 /* The tensor index: which tensors a version has, and where their bytes lie.
  *
- * It is compact, because a legal header can name millions of tensors: 32 bytes of record a tensor, all names
- * in one pool, all dimensions in another (equal shapes that follow each other closely are stored once), and
- * an extra table only for tensors that are not one raw extent. Nothing is allocated a tensor.
+ * It is compact, because a legal header can name millions of tensors: 32 bytes of record a tensor,
+ * all names in one pool, all dimensions in another (equal shapes that follow each other closely are
+ * stored once), and an extra table only for tensors that are not one raw extent. Nothing is
+ * allocated a tensor.
  *
- * A builder collects tensors in any order; finishing sorts them by name (bytewise) and makes an immutable
- * index, which any number of threads may read.
+ * A builder collects tensors in any order; finishing sorts them by name (bytewise) and makes an
+ * immutable index, which any number of threads may read.
  *
- * Names are unique. Within one group of files (a file alone, or the shards of one set) a name that comes twice
- * is an error. Where two groups share a name, all tensors of both are called "<label>:<name>", the label being
- * the file's path (for shards, the path that the whole set would have).
+ * Names are unique. Within one group of files (a file alone, or the shards of one set) a name that
+ * comes twice is an error. Where two groups share a name, all tensors of both are called
+ * "<label>:<name>", the label being the file's path (for shards, the path that the whole set would
+ * have).
  */
 #pragma once
 #include <lode/tensor.h>
@@ -26,8 +28,10 @@ size_t lode_index_count(const struct lode_tensor_index *self);
 /* The i-th tensor in name order; i < count. The view lives as long as the index. */
 struct lode_tensor lode_index_get(const struct lode_tensor_index *self, size_t i);
 
-/* The tensor called `name`; false when there is none (`at` and `out` are left alone; both may be NULL). */
-bool lode_index_find(const struct lode_tensor_index *self, const char *name, size_t *at, struct lode_tensor *out);
+/* The tensor called `name`; false when there is none (`at` and `out` are left alone; both may be
+ * NULL). */
+bool lode_index_find(const struct lode_tensor_index *self, const char *name, size_t *at,
+                     struct lode_tensor *out);
 
 /* Extents of tensor i (1 or more; a direct tensor has one), and the k-th of them. */
 size_t lode_index_extents(const struct lode_tensor_index *self, size_t i);
@@ -46,25 +50,26 @@ size_t lode_index_footprint(const struct lode_tensor_index *self);
 bool lode_shape_elements(const uint64_t *shape, unsigned rank, uint64_t *out);
 
 struct lode_tensor_index *lode_index_ref(struct lode_tensor_index *self);
-void lode_index_unref(struct lode_tensor_index *self);   /* NULL is safe */
+void lode_index_unref(struct lode_tensor_index *self); /* NULL is safe */
 LODE_DEFINE_CLEANUP(struct lode_tensor_index *, lode_index_unrefp, lode_index_unref)
 #define _cleanup_index_ lode_cleanup(lode_index_unrefp)
 
 /* ---- building (one thread at a time) ---- */
 
-struct lode_index_builder *lode_index_builder_new(void);   /* NULL when out of memory */
+struct lode_index_builder *lode_index_builder_new(void); /* NULL when out of memory */
 void lode_index_builder_free(struct lode_index_builder *self);
 LODE_DEFINE_CLEANUP(struct lode_index_builder *, lode_index_builder_freep, lode_index_builder_free)
 #define _cleanup_index_builder_ lode_cleanup(lode_index_builder_freep)
 
-/* Adds a tensor that is one raw extent. Copies the name (name_len bytes) and the shape. INVALID where the
- * name is empty or holds NUL or invalid UTF-8, where the elements overflow, or where `len` is not what shape and
- * type make (OPAQUE takes any); LIMIT over a named limit. `name` and `direct` of `t` are not read. */
+/* Adds a tensor that is one raw extent. Copies the name (name_len bytes) and the shape. INVALID
+ * where the name is empty or holds NUL or invalid UTF-8, where the elements overflow, or where
+ * `len` is not what shape and type make (OPAQUE takes any); LIMIT over a named limit. `name` and
+ * `direct` of `t` are not read. */
 int lode_index_add(struct lode_index_builder *self, const char *name, size_t name_len,
                    const struct lode_tensor *t, struct lode_err *err) lode_must_use;
 
-/* The same for a tensor of n >= 1 extents of any codec; file and offset come from the first. Codec names are
- * at most 31 bytes. INVALID also where the extents do not add up to `len`. */
+/* The same for a tensor of n >= 1 extents of any codec; file and offset come from the first. Codec
+ * names are at most 31 bytes. INVALID also where the extents do not add up to `len`. */
 int lode_index_add_extents(struct lode_index_builder *self, const char *name, size_t name_len,
                            const struct lode_tensor *t, const struct lode_extent *extents, size_t n,
                            struct lode_err *err) lode_must_use;
@@ -76,7 +81,14 @@ int lode_index_builder_group(struct lode_index_builder *self, unsigned file, uns
 /* Tensors added so far. */
 size_t lode_index_builder_count(const struct lode_index_builder *self);
 
-/* Sorts, finds duplicates and makes the index; the builder is empty afterwards. `paths` (n of them, by file
- * number) give messages and labels; with NULL any name that comes twice is an error. INVALID on duplicates. */
+/* The i-th tensor added; `name` and `shape` are valid until the next is. */
+struct lode_tensor lode_index_builder_get(const struct lode_index_builder *self, size_t i);
+
+/* Forgets all tensors added since the count was `count`. */
+void lode_index_builder_rewind(struct lode_index_builder *self, size_t count);
+
+/* Sorts, finds duplicates and makes the index; the builder is empty afterwards. `paths` (n of them,
+ * by file number) give messages and labels; with NULL any name that comes twice is an error.
+ * INVALID on duplicates. */
 int lode_index_builder_finish(struct lode_index_builder *self, const char *const *paths, size_t n,
                               struct lode_tensor_index **out, struct lode_err *err) lode_must_use;

@@ -45,7 +45,8 @@ struct lode_tensor_index {
     uint64_t bytes;
 };
 
-static inline const char *index_name(const struct lode_tensor_index *ix, const struct index_record *r)
+static inline const char *index_name(const struct lode_tensor_index *ix,
+                                     const struct index_record *r)
 {
     return ix->names + r->name;
 }

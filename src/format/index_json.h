@@ -17,8 +17,9 @@ void lode_index_json_tensor(const struct lode_tensor_index *self, size_t i, stru
 /* Appends the whole array. Errors are the buffer's sticky ones. */
 void lode_index_write_json(const struct lode_tensor_index *self, struct lode_buf *out);
 
-/* Reads the array whose opening mark `tok` is the last token of `t` (whole document fed and ended). Everything
- * is checked again: types, sizes, names in order and unique, `file` below n_files, extents within
- * file_sizes[file] (NULL: unchecked). INVALID, LIMIT. */
-int lode_index_read_json(struct lode_jsontok *t, const struct lode_json_tok *tok, const uint64_t *file_sizes,
-                         size_t n_files, struct lode_tensor_index **out, struct lode_err *err) lode_must_use;
+/* Reads the array whose opening mark `tok` is the last token of `t` (whole document fed and ended).
+ * Everything is checked again: types, sizes, names in order and unique, `file` below n_files,
+ * extents within file_sizes[file] (NULL: unchecked). INVALID, LIMIT. */
+int lode_index_read_json(struct lode_jsontok *t, const struct lode_json_tok *tok,
+                         const uint64_t *file_sizes, size_t n_files, struct lode_tensor_index **out,
+                         struct lode_err *err) lode_must_use;

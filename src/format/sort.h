@@ -1,5 +1,5 @@
-/* Sorting numbers that stand for things: stable, n log n at worst (input is hostile), linear when the order is
- * there already, which it nearly always is; 2 bytes of scratch an element. */
+/* Sorting numbers that stand for things: stable, n log n at worst (input is hostile), linear when
+ * the order is there already, which it nearly always is; 2 bytes of scratch an element. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
