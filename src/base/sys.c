@@ -13,38 +13,42 @@
 #include <unistd.h>
 #include "base/mem.h"
 
-/* For kernels and sandboxes without openat2: walks the parts with O_NOFOLLOW. Paths are checked names, so no
- * part is "..": what remains to refuse is a symbolic link. */
+/* One step of the walk: opens `part` below `at` and nothing else; ".." is refused, a symbolic link too. */
+static int open_part(int at, const char *part, size_t n, int flags, mode_t mode)
+{
+    char name[256];
+    if (n >= sizeof name || (n == 2 && memcmp(part, "..", 2) == 0)) {
+        errno = n >= sizeof name ? ENAMETOOLONG : EXDEV;
+        return -1;
+    }
+    memcpy(name, part, n);
+    name[n] = 0;
+    return openat(at, n ? name : ".", flags | O_NOFOLLOW | O_CLOEXEC, mode);
+}
+
+/* For kernels and sandboxes without openat2: the same answers, part by part. */
 static int open_walk(int dirfd, const char *path, int flags, mode_t mode)
 {
-    int at = dirfd;
-    for (;;) {
-        const char *slash = strchr(path, '/');
-        if (!slash)
-            break;
-        char part[256];
-        size_t n = (size_t)(slash - path);
-        int next = -1;
-        if (n == 0 || n >= sizeof part || (n <= 2 && memcmp(path, "..", n) == 0)) {
-            errno = EINVAL;
-        } else {
-            memcpy(part, path, n);
-            part[n] = 0;
-            next = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        }
+    int at = dirfd, next = -1;
+    bool last = false;
+    if (*path == '/') {
+        errno = EXDEV;
+        return -1;
+    }
+    while (!last) {
+        size_t n = strcspn(path, "/");
+        last = path[n] == 0;
+        next = last ? open_part(at, path, n, flags, mode) : open_part(at, path, n, O_PATH | O_DIRECTORY, 0);
+        int saved = errno;
         if (at != dirfd)
             close(at);
+        errno = saved;
         if (next < 0)
             return -1;
         at = next;
-        path = slash + 1;
+        path += n + !last;
     }
-    int fd = openat(at, *path ? path : ".", flags | O_NOFOLLOW | O_CLOEXEC, mode);
-    int saved = errno;
-    if (at != dirfd)
-        close(at);
-    errno = saved;
-    return fd;
+    return next;
 }
 
 static int real_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
