@@ -113,6 +113,7 @@ const struct lode_sys lode_sys_real = {
     .fstat = fstat,
     .fstatat = real_fstatat,
     .fstatvfs = fstatvfs,
+    .fstatfs = fstatfs,
     .mkdirat = mkdirat,
     .unlinkat = unlinkat,
     .linkat = linkat,

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -35,6 +36,7 @@ struct lode_sys {
     int (*fstat)(int fd, struct stat *st);
     int (*fstatat)(int dirfd, const char *path, struct stat *st, int flags);
     int (*fstatvfs)(int fd, struct statvfs *st);
+    int (*fstatfs)(int fd, struct statfs *st);
     int (*mkdirat)(int dirfd, const char *path, mode_t mode);
     int (*unlinkat)(int dirfd, const char *path, int flags);
     int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);

@@ -6,7 +6,7 @@
 #include "coord/backends.h"
 #include "coord/coord.h"
 
-static const struct lode_coord_ops *const builtin[] = {&lode_coord_mem_ops, NULL};
+static const struct lode_coord_ops *const builtin[] = {&lode_coord_sqlite_ops, &lode_coord_mem_ops, NULL};
 
 const struct lode_coord_ops *const *lode_coord_builtin(void)
 {
