@@ -138,22 +138,25 @@ def without_aslr():
     return prefix if works else []
 
 
-def cmocka_cases(case, output):
-    """(passed, skipped) of a program: every cmocka case, or the program itself."""
+def cmocka_cases(output):
+    """(passed, {skipped: reason}) of a program: every cmocka case, or the program itself."""
     passed = len(re.findall(r"^\[ +OK \]", output, re.M))
-    skipped = re.findall(r"^\[  SKIPPED \] (\S+)$", output, re.M)
-    return (max(passed, 0 if skipped else 1), skipped)
+    skipped = dict.fromkeys(re.findall(r"^\[  SKIPPED \] (\S+)$", output, re.M))
+    for name in skipped:
+        said = re.search(rf"^\[ RUN +\] {name}$(.*?)^\[  SKIPPED \] {name}$", output, re.M | re.S)
+        skipped[name] = last_line(said.group(1) if said else "")
+    return max(passed, 0 if skipped else 1), skipped
 
 
 def ctest_results(suite, report):
     for case in xml.parse(report).getroot().iter("testcase"):
         name, seconds = case.get("name"), float(case.get("time") or 0)
         output = case.findtext("system-out") or ""
-        passed, skipped = cmocka_cases(case, output)
+        passed, skipped = cmocka_cases(output)
         if case.get("status") == "run":
             yield Result(suite, name, "passed", seconds, count=passed)
-            for one in skipped:
-                yield Result(suite, f"{name} {one}", "skipped", text=last_line(output))
+            for one, why in skipped.items():
+                yield Result(suite, f"{name} {one}", "skipped", text=why)
         elif "SKIP_RETURN_CODE" in xml.tostring(case, encoding="unicode"):
             yield Result(suite, name, "skipped", seconds, skip_reason(output))
         else:

@@ -240,7 +240,7 @@ static void *read_many(void *arg)
         void *bufs[8];
         lode_io_batch_init(&batch, r->io);
         for (int i = 0; i < 8; i++) {
-            r->seed = r->seed * 1103515245 + 12345;
+            r->seed = (int)((unsigned)r->seed * 1103515245u + 12345u);
             uint64_t chunk = (unsigned)r->seed / 65536 % CHUNKS;
             if (lode_pool_get(r->pool, &bufs[i], NULL) < 0)
                 abort();
