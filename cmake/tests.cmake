@@ -6,7 +6,7 @@ pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 set(threaded_rooms io http load agent ps server)
 set(byte_moving_rooms io store)
 
-file(GLOB support_sources CONFIGURE_DEPENDS tests/support/*.c)
+file(GLOB support_sources CONFIGURE_DEPENDS tests/support/*.c tests/conformance/*_suite*.c)
 add_library(lode_test_support STATIC ${support_sources})
 target_include_directories(lode_test_support PUBLIC tests)
 target_link_libraries(lode_test_support PUBLIC lode_static PkgConfig::CMOCKA)
