@@ -29,7 +29,7 @@ THROUGH_SYS = """open openat close read write pread pwrite fsync fdatasync sync_
 THROUGH_MEM = "malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf aligned_alloc memalign".split()
 LIBRARY_BANNED = {"printf": "lode_log", "puts": "lode_log", "putchar": "lode_log", "exit": "an error"}
 
-UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|not (yet )?implemented|unimplemented|NotImplementedError", re.I)
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|not (yet )?implemented|unimplemented|raise NotImplementedError", re.I)
 CALL = re.compile(r"(?<![\w.>])([A-Za-z_]\w*)\s*\(")
 DIRECT = re.compile(r"/\* direct: \w")
 

@@ -97,7 +97,7 @@ void lode_coord_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t m
         pthread_cond_wait(cond, lock);
         return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(CLOCK_MONOTONIC, &ts); /* direct: the clock that the condition variable waits by */
     ts.tv_sec += ms / 1000;
     ts.tv_nsec += (long)(ms % 1000) * 1000000;
     if (ts.tv_nsec >= 1000000000) {

@@ -8,6 +8,7 @@
 #include <liburing.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -121,7 +122,7 @@ static void *run(void *arg)
         /* Transient ones heal by reaping; the requests stay in the ring and are submitted again. */
         if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
             lode_log_warn("io_uring_submit_and_wait: error %d", -r);
-            usleep(1000);
+            lode_sleep_ms(1);
         }
         reap(u);
     }
@@ -141,7 +142,7 @@ static void wake(struct lode_io *io, size_t n)
 
 static void release(struct uring *u)
 {
-    close(u->wake_fd);
+    lode_sys->close(u->wake_fd);
     lode_io_release(&u->io);
     lode_free(u);
 }
