@@ -31,6 +31,7 @@ struct lode_manifest {
     struct lode_manifest_file *files;  /* sorted by path, bytewise, no path twice, none a directory of another */
     size_t n_files;
     struct lode_tensor_index *tensors; /* file numbers are positions in `files`; NULL for none */
+    unsigned refs;                     /* owners besides the first; only lode_manifest_ref and _free touch it */
 };
 
 /* The exact bytes, deterministic for equal content. */
@@ -50,7 +51,9 @@ int lode_manifest_sort(struct lode_manifest *m, struct lode_err *err) lode_must_
 uint64_t lode_manifest_bytes(const struct lode_manifest *m);
 char *lode_manifest_formats(const struct lode_manifest *m);
 
-void lode_manifest_free(struct lode_manifest *m);
+/* One more owner: what is shared is not changed any more. Any thread. */
+struct lode_manifest *lode_manifest_ref(struct lode_manifest *m);
+void lode_manifest_free(struct lode_manifest *m);   /* one owner less; NULL is safe */
 static inline void lode_manifest_freep(struct lode_manifest **at)
 {
     lode_manifest_free(*at);

@@ -23,6 +23,7 @@ int lode_journal_from_json(const json_t *doc, struct lode_journal *out, struct l
 
 int lode_version_copy(const struct lode_version *v, struct lode_version *out, struct lode_err *err) lode_must_use;
 int lode_state_of_name(const char *name, enum lode_state *out, struct lode_err *err) lode_must_use;
+int lode_change_of_name(const char *name, enum lode_change *out, struct lode_err *err) lode_must_use;
 
 /* Tags and metrics as lists to set: kept sorted; adding a key again replaces it. Checks key (1-128 bytes of valid
  * UTF-8 without control characters), value and count against base/limits.h; a metric must be finite. */
