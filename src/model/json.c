@@ -1,7 +1,7 @@
 /* Versions, models and journal entries as JSON: see model/record.h and docs/formats/json.md.
  *
- * Every key is always there; what is not known is null, so that a reader needs no guard for missing keys. A failed
- * allocation is remembered in `struct maker` and answered once, at the end.
+ * Every key is always there; what is not known is null, so that a reader needs no guard for missing
+ * keys. A failed allocation is remembered in `struct maker` and answered once, at the end.
  */
 #include <string.h>
 #include "base/clock.h"

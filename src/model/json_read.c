@@ -1,7 +1,8 @@
 /* Reading the JSON of versions, models and journal entries: see model/record.h.
  *
- * Input may come from a server or from a damaged record: unknown keys are ignored, a wrong type or a name that breaks
- * the rules is INVALID, and nothing is written to `out` unless all of it was good.
+ * Input may come from a server or from a damaged record: unknown keys are ignored, a wrong type or
+ * a name that breaks the rules is INVALID, and nothing is written to `out` unless all of it was
+ * good.
  */
 #include <string.h>
 #include "base/clock.h"
@@ -38,18 +39,22 @@ static int take_time(const json_t *doc, const char *key, int64_t *out, struct lo
     if (r < 0 || !text)
         return r;
     r = lode_time_parse(text, out, err);
-    return r < 0 ? lode_err_prefix(err, "field '%s'", key) : 0;
+    if (r < 0)
+        lode_err_prefix(err, "field '%s'", key);
+    return r;
 }
 
 /* The object or array at `key`; *out NULL when absent or null. */
-static int take_container(const json_t *doc, const char *key, bool object, json_t **out, struct lode_err *err)
+static int take_container(const json_t *doc, const char *key, bool object, json_t **out,
+                          struct lode_err *err)
 {
     json_t *v = json_object_get(doc, key);
     *out = NULL;
     if (!v || json_is_null(v))
         return 0;
     if (object ? !json_is_object(v) : !json_is_array(v))
-        return lode_err_set(err, LODE_INVALID, "field '%s' must be %s", key, object ? "an object" : "an array");
+        return lode_err_set(err, LODE_INVALID, "field '%s' must be %s", key,
+                            object ? "an object" : "an array");
     *out = v;
     return 0;
 }
@@ -59,7 +64,8 @@ static int take_tags(const json_t *doc, struct lode_version *v, struct lode_err 
     const char *key;
     json_t *tags, *value;
     int r = take_container(doc, "tags", true, &tags, err);
-    json_object_foreach(tags, key, value) {
+    json_object_foreach(tags, key, value)
+    {
         if (r == 0 && !json_is_string(value))
             r = lode_err_set(err, LODE_INVALID, "tag %s must be a string", lode_q(key));
         if (r == 0)
@@ -75,7 +81,8 @@ static int take_metrics(const json_t *doc, struct lode_version *v, struct lode_e
     const char *key;
     json_t *metrics, *value;
     int r = take_container(doc, "metrics", true, &metrics, err);
-    json_object_foreach(metrics, key, value) {
+    json_object_foreach(metrics, key, value)
+    {
         if (r == 0 && !json_is_number(value))
             r = lode_err_set(err, LODE_INVALID, "metric %s must be a number", lode_q(key));
         if (r == 0)
@@ -94,7 +101,8 @@ static int take_alias_names(const json_t *doc, struct lode_version *v, struct lo
     if (r < 0 || n == 0)
         return r;
     if (n > LODE_ALIASES_MAX)
-        return lode_err_set(err, LODE_LIMIT, "%zu aliases; at most %d are allowed", n, LODE_ALIASES_MAX);
+        return lode_err_set(err, LODE_LIMIT, "%zu aliases; at most %d are allowed", n,
+                            LODE_ALIASES_MAX);
     v->aliases = lode_calloc(n, sizeof *v->aliases);
     if (!v->aliases)
         return lode_err_nomem(err, "aliases");
@@ -176,13 +184,16 @@ static int take_aliases(const json_t *doc, struct lode_model_info *m, struct lod
     if (r < 0 || n == 0)
         return r;
     if (n > LODE_ALIASES_MAX)
-        return lode_err_set(err, LODE_LIMIT, "%zu aliases; at most %d are allowed", n, LODE_ALIASES_MAX);
+        return lode_err_set(err, LODE_LIMIT, "%zu aliases; at most %d are allowed", n,
+                            LODE_ALIASES_MAX);
     m->aliases = lode_calloc(n, sizeof *m->aliases);
     if (!m->aliases)
         return lode_err_nomem(err, "aliases");
-    json_object_foreach(aliases, key, value) {
+    json_object_foreach(aliases, key, value)
+    {
         if (!json_is_string(value))
-            return lode_err_set(err, LODE_INVALID, "alias %s must be a version's name", lode_q(key));
+            return lode_err_set(err, LODE_INVALID, "alias %s must be a version's name",
+                                lode_q(key));
         struct lode_alias *at = &m->aliases[m->n_aliases++];
         at->alias = lode_strdup(key);
         at->version = lode_strdup(json_string_value(value));
@@ -213,7 +224,8 @@ int lode_model_info_from_json(const json_t *doc, struct lode_model_info *out, st
     return 0;
 }
 
-int lode_journal_entry_from_json(const json_t *doc, struct lode_journal_entry *out, struct lode_err *err)
+int lode_journal_entry_from_json(const json_t *doc, struct lode_journal_entry *out,
+                                 struct lode_err *err)
 {
     _cleanup_journal_entry_ struct lode_journal_entry e = {0};
     const char *change = NULL;
@@ -239,8 +251,8 @@ int lode_journal_entry_from_json(const json_t *doc, struct lode_journal_entry *o
 /* ---- pages ---- */
 
 /* The array of a page, its token and revision, and zeroed memory for its elements. */
-static int read_page(const json_t *doc, const char *key, size_t size, void **items, json_t **list, char **next,
-                     uint64_t *revision, struct lode_err *err)
+static int read_page(const json_t *doc, const char *key, size_t size, void **items, json_t **list,
+                     char **next, uint64_t *revision, struct lode_err *err)
 {
     int r = lode_json_arr(doc, key, list, err);
     r = r < 0 ? r : take_text(doc, "next", next, err);
@@ -255,7 +267,8 @@ int lode_versions_from_json(const json_t *doc, struct lode_versions *out, struct
 {
     _cleanup_versions_ struct lode_versions p = {0};
     json_t *list;
-    int r = read_page(doc, "versions", sizeof *p.items, (void **)&p.items, &list, &p.next, &p.revision, err);
+    int r = read_page(doc, "versions", sizeof *p.items, (void **)&p.items, &list, &p.next,
+                      &p.revision, err);
     for (size_t i = 0; r == 0 && i < json_array_size(list); i++, p.n++) {
         r = lode_version_from_json(json_array_get(list, i), &p.items[i], err);
         if (r < 0)
@@ -272,7 +285,8 @@ int lode_models_from_json(const json_t *doc, struct lode_models *out, struct lod
 {
     _cleanup_models_ struct lode_models p = {0};
     json_t *list;
-    int r = read_page(doc, "models", sizeof *p.items, (void **)&p.items, &list, &p.next, &p.revision, err);
+    int r = read_page(doc, "models", sizeof *p.items, (void **)&p.items, &list, &p.next,
+                      &p.revision, err);
     for (size_t i = 0; r == 0 && i < json_array_size(list); i++, p.n++) {
         r = lode_model_info_from_json(json_array_get(list, i), &p.items[i], err);
         if (r < 0)
@@ -289,7 +303,8 @@ int lode_journal_from_json(const json_t *doc, struct lode_journal *out, struct l
 {
     _cleanup_journal_ struct lode_journal p = {0};
     json_t *list;
-    int r = read_page(doc, "entries", sizeof *p.items, (void **)&p.items, &list, &p.next, &p.revision, err);
+    int r = read_page(doc, "entries", sizeof *p.items, (void **)&p.items, &list, &p.next,
+                      &p.revision, err);
     for (size_t i = 0; r == 0 && i < json_array_size(list); i++, p.n++) {
         r = lode_journal_entry_from_json(json_array_get(list, i), &p.items[i], err);
         if (r < 0)

@@ -1,4 +1,5 @@
-/* The manifest in memory: see model/manifest.h. Its bytes are made in manifest_write.c and read in manifest_read.c. */
+/* The manifest in memory: see model/manifest.h. Its bytes are made in manifest_write.c and read in
+ * manifest_read.c. */
 #include "model/manifest.h"
 #include <string.h>
 #include "base/limits.h"
@@ -35,7 +36,8 @@ void lode_manifest_free(struct lode_manifest *m)
 }
 
 /* Binary search for the `len` bytes at `path`. */
-static const struct lode_manifest_file *find(const struct lode_manifest *m, const char *path, size_t len)
+static const struct lode_manifest_file *find(const struct lode_manifest *m, const char *path,
+                                             size_t len)
 {
     size_t lo = 0, hi = m->n_files;
     while (lo < hi) {
@@ -77,10 +79,11 @@ static int check_file(const struct lode_manifest_file *f, uint32_t block_size, s
     if (f->size > INT64_MAX)
         return lode_err_set(err, LODE_INVALID, "file %s has an impossible size", lode_q(f->path));
     if (f->mode != 0644 && f->mode != 0755)
-        return lode_err_set(err, LODE_INVALID, "file %s has mode %o; 644 and 755 are kept", lode_q(f->path), f->mode);
+        return lode_err_set(err, LODE_INVALID, "file %s has mode %o; 644 and 755 are kept",
+                            lode_q(f->path), f->mode);
     if (f->n_blocks != lode_div_up(f->size, block_size))
-        return lode_err_set(err, LODE_INVALID, "file %s of %llu bytes has %zu block sums", lode_q(f->path),
-                            (unsigned long long)f->size, f->n_blocks);
+        return lode_err_set(err, LODE_INVALID, "file %s of %llu bytes has %zu block sums",
+                            lode_q(f->path), (unsigned long long)f->size, f->n_blocks);
     if (!lode_name_ok(f->format, strlen(f->format)))
         return lode_err_set(err, LODE_INVALID, "file %s has no format", lode_q(f->path));
     return 0;
@@ -90,14 +93,16 @@ static int check_files(const struct lode_manifest *m, struct lode_err *err)
 {
     uint64_t sum = 0;
     if (m->n_files == 0 || m->n_files > LODE_VERSION_FILES_MAX)
-        return lode_err_set(err, LODE_INVALID, "%zu files; a version has 1 to %d", m->n_files, LODE_VERSION_FILES_MAX);
+        return lode_err_set(err, LODE_INVALID, "%zu files; a version has 1 to %d", m->n_files,
+                            LODE_VERSION_FILES_MAX);
     for (size_t i = 0; i < m->n_files; i++) {
         const struct lode_manifest_file *f = &m->files[i];
         int r = check_file(f, m->block_size, err);
         if (r < 0)
             return r;
         if (i && strcmp(m->files[i - 1].path, f->path) >= 0)
-            return lode_err_set(err, LODE_INVALID, "file %s comes twice or out of order", lode_q(f->path));
+            return lode_err_set(err, LODE_INVALID, "file %s comes twice or out of order",
+                                lode_q(f->path));
         if (!lode_add_u64(sum, f->size, &sum) || sum > INT64_MAX)
             return lode_err_set(err, LODE_INVALID, "the files' sizes add up to more than fits");
     }
@@ -111,11 +116,14 @@ static int check_files(const struct lode_manifest *m, struct lode_err *err)
 
 int lode_manifest_check(const struct lode_manifest *m, struct lode_err *err)
 {
-    int r = strcmp(m->ns, "_") == 0 ? 0 : lode_name_check(LODE_NAME_NAMESPACE, m->ns, strlen(m->ns), err);
+    int r = strcmp(m->ns, "_") == 0
+                ? 0
+                : lode_name_check(LODE_NAME_NAMESPACE, m->ns, strlen(m->ns), err);
     r = r < 0 ? r : lode_name_check(LODE_NAME_MODEL, m->name, strlen(m->name), err);
     r = r < 0 ? r : lode_name_check(LODE_NAME_VERSION, m->version, strlen(m->version), err);
     if (r == 0 && m->block_size != LODE_BLOCK_SIZE)
-        r = lode_err_set(err, LODE_INVALID, "blocks of %u bytes; this Lode knows %u", m->block_size, LODE_BLOCK_SIZE);
+        r = lode_err_set(err, LODE_INVALID, "blocks of %u bytes; this Lode knows %u", m->block_size,
+                         LODE_BLOCK_SIZE);
     return r < 0 ? r : check_files(m, err);
 }
 
@@ -141,8 +149,8 @@ static bool is_sorted(const struct lode_manifest *m)
 }
 
 /* Adds tensor i of `from`, its files renumbered. */
-static int add_renumbered(struct lode_index_builder *b, const struct lode_tensor_index *from, size_t i,
-                          const unsigned *now, struct lode_err *err)
+static int add_renumbered(struct lode_index_builder *b, const struct lode_tensor_index *from,
+                          size_t i, const unsigned *now, struct lode_err *err)
 {
     struct lode_tensor t = lode_index_get(from, i);
     size_t n = lode_index_extents(from, i);

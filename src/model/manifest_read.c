@@ -1,8 +1,8 @@
 /* Reading a manifest: see docs/formats/manifest.md.
  *
- * The head is read token by token: memory grows with what is kept, never with what is merely claimed. Keys may come in
- * any order, but the tensors only behind the files that they point into; unknown keys are skipped. Everything that a
- * manifest promises is checked before it is answered.
+ * The head is read token by token: memory grows with what is kept, never with what is merely
+ * claimed. Keys may come in any order, but the tensors only behind the files that they point into;
+ * unknown keys are skipped. Everything that a manifest promises is checked before it is answered.
  */
 #include <string.h>
 #include "base/clock.h"
@@ -17,8 +17,8 @@
 struct reader {
     struct lode_jsontok t;
     struct lode_manifest *m;
-    size_t cap;            /* of m->files */
-    uint64_t seen;         /* bits of the keys read */
+    size_t cap;    /* of m->files */
+    uint64_t seen; /* bits of the keys read */
 };
 
 static uint64_t get_le(const uint8_t *at, unsigned bytes)
@@ -38,13 +38,15 @@ static int next(struct reader *r, struct lode_json_tok *tok, struct lode_err *er
     return got < 0 ? got : lode_err_set(err, LODE_INVALID, "the head ends early");
 }
 
-static int expect(struct reader *r, enum lode_json_type type, struct lode_json_tok *tok, const char *what,
-                  struct lode_err *err)
+static int expect(struct reader *r, enum lode_json_type type, struct lode_json_tok *tok,
+                  const char *what, struct lode_err *err)
 {
     int got = next(r, tok, err);
     if (got < 0)
         return got;
-    return tok->type == type ? 0 : lode_jsontok_refuse(&r->t, tok, err, "%s is missing or of the wrong type", what);
+    return tok->type == type
+               ? 0
+               : lode_jsontok_refuse(&r->t, tok, err, "%s is missing or of the wrong type", what);
 }
 
 static int read_u64(struct reader *r, const char *what, uint64_t *out, struct lode_err *err)
@@ -81,7 +83,9 @@ static int read_hex(struct reader *r, const char *what, void *out, size_t n, str
     int got = expect(r, LODE_JSON_STRING, &tok, what, err);
     if (got < 0)
         return got;
-    return lode_unhex(tok.text, tok.len, out, n) ? 0 : lode_jsontok_refuse(&r->t, &tok, err, "%s is no digest", what);
+    return lode_unhex(tok.text, tok.len, out, n)
+               ? 0
+               : lode_jsontok_refuse(&r->t, &tok, err, "%s is no digest", what);
 }
 
 static int read_crc(struct reader *r, uint32_t *out, struct lode_err *err)
@@ -106,8 +110,8 @@ static int read_mode(struct reader *r, uint32_t *out, struct lode_err *err)
 }
 
 /* Which of `keys` the token is, marked as seen in *seen; n for none of them. */
-static int key_of(struct reader *r, const struct lode_json_tok *tok, const char *const *keys, unsigned n, uint64_t *seen,
-                  unsigned *out, struct lode_err *err)
+static int key_of(struct reader *r, const struct lode_json_tok *tok, const char *const *keys,
+                  unsigned n, uint64_t *seen, unsigned *out, struct lode_err *err)
 {
     unsigned k = 0;
     while (k < n && !(strlen(keys[k]) == tok->len && memcmp(keys[k], tok->text, tok->len) == 0))
@@ -120,7 +124,8 @@ static int key_of(struct reader *r, const struct lode_json_tok *tok, const char 
     return 0;
 }
 
-static int need_all(uint64_t seen, unsigned n, const char *const *keys, const char *what, struct lode_err *err)
+static int need_all(uint64_t seen, unsigned n, const char *const *keys, const char *what,
+                    struct lode_err *err)
 {
     for (unsigned k = 0; k < n; k++) {
         if (!(seen >> k & 1))
@@ -132,8 +137,8 @@ static int need_all(uint64_t seen, unsigned n, const char *const *keys, const ch
 enum { PATH, SIZE, MODE, SHA256, CRC32C, FORMAT, FILE_KEYS };
 static const char *const file_keys[] = {"path", "size", "mode", "sha256", "crc32c", "format"};
 
-static int read_file_key(struct reader *r, unsigned key, const struct lode_json_tok *tok, struct lode_manifest_file *f,
-                         struct lode_err *err)
+static int read_file_key(struct reader *r, unsigned key, const struct lode_json_tok *tok,
+                         struct lode_manifest_file *f, struct lode_err *err)
 {
     switch (key) {
     case PATH:
@@ -199,7 +204,8 @@ static int read_tensors(struct reader *r, struct lode_err *err)
     if (got < 0)
         return got;
     if (r->m->n_files == 0)
-        return lode_jsontok_refuse(&r->t, &tok, err, "tensors come before the files that hold them");
+        return lode_jsontok_refuse(&r->t, &tok, err,
+                                   "tensors come before the files that hold them");
     _cleanup_free_ uint64_t *sizes = lode_calloc(r->m->n_files, sizeof *sizes);
     if (!sizes)
         return lode_err_nomem(err, "a manifest");
@@ -209,20 +215,22 @@ static int read_tensors(struct reader *r, struct lode_err *err)
 }
 
 enum { SCHEMA, NS, NAME, VERSION, CREATED, BLOCK_SIZE, FILES, TENSORS, HEAD_KEYS };
-static const char *const head_keys[] = {"schema", "ns", "name", "version", "created", "block_size", "files", "tensors"};
+static const char *const head_keys[] = {"schema",  "ns",         "name",  "version",
+                                        "created", "block_size", "files", "tensors"};
 
 static int read_block_size(struct reader *r, struct lode_err *err)
 {
     uint64_t size = 0;
     int got = read_u64(r, "block_size", &size, err);
     if (got == 0 && size != LODE_BLOCK_SIZE)
-        got = lode_err_set(err, LODE_INVALID, "blocks of %llu bytes; this Lode knows %u", (unsigned long long)size,
-                           LODE_BLOCK_SIZE);
+        got = lode_err_set(err, LODE_INVALID, "blocks of %llu bytes; this Lode knows %u",
+                           (unsigned long long)size, LODE_BLOCK_SIZE);
     r->m->block_size = (uint32_t)size;
     return got;
 }
 
-static int read_head_key(struct reader *r, unsigned key, const struct lode_json_tok *tok, struct lode_err *err)
+static int read_head_key(struct reader *r, unsigned key, const struct lode_json_tok *tok,
+                         struct lode_err *err)
 {
     uint64_t schema;
     switch (key) {
@@ -266,21 +274,25 @@ static int read_head(struct reader *r, struct lode_err *err)
 }
 
 /* Cuts the table into the files' block sums. */
-static int read_table(struct lode_manifest *m, const uint8_t *table, uint64_t len, struct lode_err *err)
+static int read_table(struct lode_manifest *m, const uint8_t *table, uint64_t len,
+                      struct lode_err *err)
 {
     uint64_t used = 0;
     for (size_t i = 0; i < m->n_files; i++) {
         struct lode_manifest_file *f = &m->files[i];
         uint64_t n = lode_div_up(f->size, m->block_size);
         if (n > (len - used) / LODE_XXH128_LEN)
-            return lode_err_set(err, LODE_INVALID, "the table of block sums ends early, in file %s", lode_q(f->path));
+            return lode_err_set(err, LODE_INVALID, "the table of block sums ends early, in file %s",
+                                lode_q(f->path));
         f->n_blocks = (size_t)n;
         f->blocks = n ? lode_memdup(table + used, f->n_blocks * LODE_XXH128_LEN) : NULL;
         if (n && !f->blocks)
             return lode_err_nomem(err, "a manifest");
         used += n * LODE_XXH128_LEN;
     }
-    return used == len ? 0 : lode_err_set(err, LODE_INVALID, "the table of block sums is longer than the files");
+    return used == len ? 0
+                       : lode_err_set(err, LODE_INVALID,
+                                      "the table of block sums is longer than the files");
 }
 
 static int parse(const uint8_t *b, size_t len, struct reader *r, struct lode_err *err)
@@ -289,10 +301,12 @@ static int parse(const uint8_t *b, size_t len, struct reader *r, struct lode_err
         return lode_err_set(err, LODE_INVALID, "these bytes are no manifest");
     uint64_t schema = get_le(b + 8, 4), head = get_le(b + 16, 8), table = get_le(b + 24, 8);
     if (schema != LODE_MANIFEST_SCHEMA)
-        return lode_err_set(err, LODE_SCHEMA, "it has schema %llu, this Lode reads %d; use a newer Lode",
+        return lode_err_set(err, LODE_SCHEMA,
+                            "it has schema %llu, this Lode reads %d; use a newer Lode",
                             (unsigned long long)schema, LODE_MANIFEST_SCHEMA);
     uint64_t rest = len - LODE_MANIFEST_PREAMBLE;
-    if (get_le(b + 12, 4) != 0 || head > LODE_MANIFEST_HEAD_MAX || head > rest || table != rest - head)
+    if (get_le(b + 12, 4) != 0 || head > LODE_MANIFEST_HEAD_MAX || head > rest ||
+        table != rest - head)
         return lode_err_set(err, LODE_INVALID, "its lengths do not fit its %zu bytes", len);
     lode_jsontok_feed(&r->t, b + LODE_MANIFEST_PREAMBLE, (size_t)head);
     lode_jsontok_end(&r->t);
@@ -301,7 +315,8 @@ static int parse(const uint8_t *b, size_t len, struct reader *r, struct lode_err
     return got < 0 ? got : lode_manifest_check(r->m, err);
 }
 
-int lode_manifest_parse(const void *bytes, size_t len, const char *what, struct lode_manifest **out, struct lode_err *err)
+int lode_manifest_parse(const void *bytes, size_t len, const char *what, struct lode_manifest **out,
+                        struct lode_err *err)
 {
     _cleanup_manifest_ struct lode_manifest *m = lode_zalloc(sizeof *m);
     struct lode_err why = {0};

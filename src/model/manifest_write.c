@@ -1,5 +1,5 @@
-/* The bytes of a manifest: see docs/formats/manifest.md. Keys come in one fixed order, so that equal contents make
- * equal bytes and with them equal digests. */
+/* The bytes of a manifest: see docs/formats/manifest.md. Keys come in one fixed order, so that
+ * equal contents make equal bytes and with them equal digests. */
 #include <string.h>
 #include "base/clock.h"
 #include "base/json.h"
@@ -30,8 +30,9 @@ static void add_file(struct lode_buf *out, const struct lode_manifest_file *f)
     char hex[LODE_SHA256_HEX];
     lode_buf_adds(out, "{\"path\":");
     lode_json_quote(out, f->path, strlen(f->path));
-    lode_buf_addf(out, ",\"size\":%llu,\"mode\":\"%04o\",\"sha256\":\"%s\",\"crc32c\":\"%08x\"", (unsigned long long)f->size,
-                  f->mode, lode_sha256_text(&f->sha256, hex), f->crc32c);
+    lode_buf_addf(out, ",\"size\":%llu,\"mode\":\"%04o\",\"sha256\":\"%s\",\"crc32c\":\"%08x\"",
+                  (unsigned long long)f->size, f->mode, lode_sha256_text(&f->sha256, hex),
+                  f->crc32c);
     add_field(out, "format", f->format);
     lode_buf_addc(out, '}');
 }
@@ -69,8 +70,10 @@ static void add_table(struct lode_buf *out, const struct lode_manifest *m)
 int lode_manifest_write(const struct lode_manifest *m, struct lode_buf *out, struct lode_err *err)
 {
     int r = lode_manifest_check(m, err);
-    if (r < 0)
-        return lode_err_prefix(err, "the manifest of %s/%s@%s", m->ns, m->name, m->version);
+    if (r < 0) {
+        lode_err_prefix(err, "the manifest of %s/%s@%s", m->ns, m->name, m->version);
+        return r;
+    }
     size_t start = out->len;
     lode_buf_add(out, LODE_MANIFEST_MAGIC, 8);
     add_le(out, LODE_MANIFEST_SCHEMA, 4);
@@ -85,8 +88,9 @@ int lode_manifest_write(const struct lode_manifest *m, struct lode_buf *out, str
     if (r < 0)
         return r;
     if (table - head > LODE_MANIFEST_HEAD_MAX)
-        return lode_err_set(err, LODE_LIMIT, "the manifest's head is %zu bytes long; at most %u are allowed", table - head,
-                            LODE_MANIFEST_HEAD_MAX);
+        return lode_err_set(err, LODE_LIMIT,
+                            "the manifest's head is %zu bytes long; at most %u are allowed",
+                            table - head, LODE_MANIFEST_HEAD_MAX);
     set_le64(out->data + start + 16, table - head);
     set_le64(out->data + start + 24, out->len - table);
     return 0;

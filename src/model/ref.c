@@ -1,8 +1,8 @@
 /* References: see model/ref.h.
  *
- * A reference is split, never guessed: the scheme first, then the revision behind the only '@' (a path may hold more,
- * behind it), then the names. Every name passes base/name.h before it is copied, so that a reference that parsed can
- * become a key or a directory.
+ * A reference is split, never guessed: the scheme first, then the revision behind the only '@' (a
+ * path may hold more, behind it), then the names. Every name passes base/name.h before it is
+ * copied, so that a reference that parsed can become a key or a directory.
  */
 #include "model/ref.h"
 #include <stdio.h>
@@ -27,7 +27,8 @@ static void copy_slice(char *into, struct slice from)
     into[from.len] = 0;
 }
 
-/* Cuts `in` at the first `c`: what stands before goes to *head, what follows stays. False without one. */
+/* Cuts `in` at the first `c`: what stands before goes to *head, what follows stays. False without
+ * one. */
 static bool cut(struct slice *in, char c, struct slice *head)
 {
     const char *at = memchr(in->s, c, in->len);
@@ -44,8 +45,9 @@ static int check_length(const char *s, struct lode_err *err)
     if (len == 0)
         return lode_err_set(err, LODE_INVALID, "the reference is empty; " FORM);
     if (len > LODE_REF_MAX)
-        return lode_err_set(err, LODE_INVALID, "reference %s is %zu bytes long; at most %d are allowed", lode_qn(s, len),
-                            len, LODE_REF_MAX);
+        return lode_err_set(err, LODE_INVALID,
+                            "reference %s is %zu bytes long; at most %d are allowed",
+                            lode_qn(s, len), len, LODE_REF_MAX);
     return 0;
 }
 
@@ -81,7 +83,8 @@ static int parse_seq(struct slice rev, struct lode_ref *out, struct lode_err *er
     for (size_t i = 0; i < rev.len; i++) {
         uint64_t digit = (uint64_t)(rev.s[i] - '0');
         if (seq > (INT64_MAX - digit) / 10)
-            return lode_err_set(err, LODE_INVALID, "version number %s is too large", lode_qn(rev.s, rev.len));
+            return lode_err_set(err, LODE_INVALID, "version number %s is too large",
+                                lode_qn(rev.s, rev.len));
         seq = seq * 10 + digit;
     }
     if (seq == 0)
@@ -100,8 +103,10 @@ static int parse_rev(struct slice rev, struct lode_ref *out, struct lode_err *er
     if (lode_name_is_seq(rev.s, rev.len))
         return parse_seq(rev, out, err);
     int r = lode_name_check(LODE_NAME_VERSION, rev.s, rev.len, err);
-    if (r < 0)
-        return lode_err_prefix(err, "behind the '@'");
+    if (r < 0) {
+        lode_err_prefix(err, "behind the '@'");
+        return r;
+    }
     out->kind = LODE_REV_NAME;
     copy_slice(out->rev, rev);
     return 0;
@@ -109,7 +114,8 @@ static int parse_rev(struct slice rev, struct lode_ref *out, struct lode_err *er
 
 static bool is_host_char(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr(".-_:[]", c);
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           strchr(".-_:[]", c);
 }
 
 /* "lode://host[:port]/rest": takes scheme and host away. */
@@ -118,10 +124,12 @@ static int take_host(struct slice *in, struct lode_ref *out, struct lode_err *er
     struct slice host;
     *in = (struct slice){in->s + 7, in->len - 7};
     if (!cut(in, '/', &host) || host.len == 0 || host.len >= sizeof out->host)
-        return lode_err_set(err, LODE_INVALID, "a lode:// reference is lode://host[:port]/[ns/]name[@rev]");
+        return lode_err_set(err, LODE_INVALID,
+                            "a lode:// reference is lode://host[:port]/[ns/]name[@rev]");
     for (size_t i = 0; i < host.len; i++) {
         if (!host.s[i] || !is_host_char(host.s[i]))
-            return lode_err_set(err, LODE_INVALID, "%s is not a host name", lode_qn(host.s, host.len));
+            return lode_err_set(err, LODE_INVALID, "%s is not a host name",
+                                lode_qn(host.s, host.len));
     }
     copy_slice(out->host, host);
     return 0;
@@ -133,12 +141,14 @@ static bool has_scheme(struct slice in, const char *scheme)
     return in.len >= n && memcmp(in.s, scheme, n) == 0;
 }
 
-/* "models:/name/3" or "models:/name@alias", as MLflow writes them: no namespace, the revision must be there. */
+/* "models:/name/3" or "models:/name@alias", as MLflow writes them: no namespace, the revision must
+ * be there. */
 static int parse_mlflow(struct slice in, struct lode_ref *out, struct lode_err *err)
 {
     struct slice name, rev = {in.s + 8, in.len - 8};
     if (!cut(&rev, '@', &name) && !cut(&rev, '/', &name))
-        return lode_err_set(err, LODE_INVALID, "%s: a models:/ reference is models:/name/number or models:/name@alias",
+        return lode_err_set(err, LODE_INVALID,
+                            "%s: a models:/ reference is models:/name/number or models:/name@alias",
                             lode_qn(in.s, in.len));
     int r = set_model(out, (struct slice){0}, name, err);
     return r < 0 ? r : parse_rev(rev, out, err);
@@ -175,14 +185,18 @@ int lode_ref_parse(const char *s, struct lode_ref *out, struct lode_err *err)
 int lode_ref_parse_model(const char *s, struct lode_ref *out, struct lode_err *err)
 {
     if (strchr(s, '@') || has_scheme(slice_of(s), "models:/"))
-        return lode_err_set(err, LODE_INVALID, "%s: a model alone is meant here, [ns/]name without a revision", lode_q(s));
+        return lode_err_set(err, LODE_INVALID,
+                            "%s: a model alone is meant here, [ns/]name without a revision",
+                            lode_q(s));
     return lode_ref_parse(s, out, err);
 }
 
 static int check_file_path(const char *path, struct lode_err *err)
 {
     int r = lode_path_check(path, strlen(path), err);
-    return r < 0 ? lode_err_prefix(err, "the file behind the reference") : 0;
+    if (r < 0)
+        lode_err_prefix(err, "the file behind the reference");
+    return r;
 }
 
 /* "names@rev/path": the revision ends at the first '/' behind the '@'. */
@@ -191,7 +205,8 @@ static int parse_pinned_file(struct slice in, struct lode_file_ref *out, struct 
     struct slice names, rev;
     cut(&in, '@', &names);
     if (!cut(&in, '/', &rev))
-        return lode_err_set(err, LODE_INVALID, "%s names no file; write [ns/]name[@rev]/path", lode_qn(names.s, names.len));
+        return lode_err_set(err, LODE_INVALID, "%s names no file; write [ns/]name[@rev]/path",
+                            lode_qn(names.s, names.len));
     int r = parse_names(names, &out->ref, err);
     if (r == 0)
         r = parse_rev(rev, &out->ref, err);
@@ -206,7 +221,8 @@ static int parse_short_file(struct slice in, struct lode_file_ref *out, struct l
 {
     struct slice name, rest = in;
     if (!cut(&rest, '/', &name))
-        return lode_err_set(err, LODE_INVALID, "%s names no file; write [ns/]name[@rev]/path", lode_qn(in.s, in.len));
+        return lode_err_set(err, LODE_INVALID, "%s names no file; write [ns/]name[@rev]/path",
+                            lode_qn(in.s, in.len));
     int r = set_model(&out->ref, (struct slice){0}, name, err);
     if (r == 0)
         r = check_file_path(rest.s, err);
@@ -225,12 +241,14 @@ static int parse_long_file(struct slice in, struct lode_file_ref *out)
     return r < 0 ? r : check_file_path(rest.s, NULL);
 }
 
-int lode_ref_parse_file(const char *s, struct lode_file_ref out[2], unsigned *n, struct lode_err *err)
+int lode_ref_parse_file(const char *s, struct lode_file_ref out[2], unsigned *n,
+                        struct lode_err *err)
 {
     struct lode_file_ref first = {0}, second = {0};
     struct slice in = slice_of(s);
     if (in.len == 0 || in.len > LODE_REF_MAX + LODE_PATH_MAX)
-        return lode_err_set(err, LODE_INVALID, "a file is named [ns/]name[@rev]/path, at most %d bytes",
+        return lode_err_set(err, LODE_INVALID,
+                            "a file is named [ns/]name[@rev]/path, at most %d bytes",
                             LODE_REF_MAX + LODE_PATH_MAX);
     int r = has_scheme(in, "lode://") ? take_host(&in, &first.ref, err) : 0;
     if (r < 0)
@@ -253,7 +271,8 @@ int lode_ref_parse_file(const char *s, struct lode_file_ref out[2], unsigned *n,
 char *lode_ref_text(const struct lode_ref *ref, char out[LODE_REF_TEXT])
 {
     bool shown = strcmp(ref->ns, LODE_DEFAULT_NS) != 0;
-    int n = snprintf(out, LODE_REF_TEXT, "%s%s%s@", shown ? ref->ns : "", shown ? "/" : "", ref->name);
+    int n =
+        snprintf(out, LODE_REF_TEXT, "%s%s%s@", shown ? ref->ns : "", shown ? "/" : "", ref->name);
     size_t room = LODE_REF_TEXT - (size_t)n;
     if (ref->kind == LODE_REV_SEQ)
         snprintf(out + n, room, "%llu", (unsigned long long)ref->seq);

@@ -1,4 +1,5 @@
-/* The structures of <lode/types.h>: their names, their release, and the sorted lists of tags and metrics.
+/* The structures of <lode/types.h>: their names, their release, and the sorted lists of tags and
+ * metrics.
  *
  * Releasing leaves a zeroed structure behind, so that releasing twice is safe.
  */
@@ -11,7 +12,8 @@
 #include "model/record.h"
 
 static const char *const state_names[] = {"staging", "publishing", "committed", "deleted"};
-static const char *const change_names[] = {"commit", "alias_set", "alias_remove", "delete", "restore"};
+static const char *const change_names[] = {"commit", "alias_set", "alias_remove", "delete",
+                                           "restore"};
 
 const char *lode_state_name(enum lode_state state)
 {
@@ -31,7 +33,9 @@ int lode_state_of_name(const char *name, enum lode_state *out, struct lode_err *
             return 0;
         }
     }
-    return lode_err_set(err, LODE_INVALID, "%s is no state; states are staging, publishing, committed, deleted", lode_q(name));
+    return lode_err_set(err, LODE_INVALID,
+                        "%s is no state; states are staging, publishing, committed, deleted",
+                        lode_q(name));
 }
 
 int lode_change_of_name(const char *name, enum lode_change *out, struct lode_err *err)
@@ -134,15 +138,16 @@ static int check_key(const char *what, const char *key, struct lode_err *err)
 {
     size_t len = strlen(key);
     if (len == 0 || len > LODE_TAG_KEY_MAX)
-        return lode_err_set(err, LODE_INVALID, "%s key %s is %zu bytes long; 1 to %d are allowed", what, lode_q(key), len,
-                            LODE_TAG_KEY_MAX);
+        return lode_err_set(err, LODE_INVALID, "%s key %s is %zu bytes long; 1 to %d are allowed",
+                            what, lode_q(key), len, LODE_TAG_KEY_MAX);
     if (lode_utf8_valid(key, len) != len)
         return lode_err_set(err, LODE_INVALID, "%s key %s is not valid UTF-8", what, lode_q(key));
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)key[i];
         bool c1 = c == 0xc2 && (unsigned char)key[i + 1] < 0xa0;
         if (c < 0x20 || c == 0x7f || c1)
-            return lode_err_set(err, LODE_INVALID, "%s key %s holds a control character", what, lode_q(key));
+            return lode_err_set(err, LODE_INVALID, "%s key %s holds a control character", what,
+                                lode_q(key));
     }
     return 0;
 }
@@ -151,14 +156,17 @@ static int check_value(const char *key, const char *value, struct lode_err *err)
 {
     size_t len = strlen(value);
     if (len > LODE_TAG_VALUE_MAX)
-        return lode_err_set(err, LODE_LIMIT, "the value of tag %s is %zu bytes long; at most %d are allowed", lode_q(key),
-                            len, LODE_TAG_VALUE_MAX);
+        return lode_err_set(err, LODE_LIMIT,
+                            "the value of tag %s is %zu bytes long; at most %d are allowed",
+                            lode_q(key), len, LODE_TAG_VALUE_MAX);
     if (lode_utf8_valid(value, len) != len)
-        return lode_err_set(err, LODE_INVALID, "the value of tag %s is not valid UTF-8", lode_q(key));
+        return lode_err_set(err, LODE_INVALID, "the value of tag %s is not valid UTF-8",
+                            lode_q(key));
     return 0;
 }
 
-/* The place of `key` in a list of n elements sorted by key, which stands first in each; *found if it is there. */
+/* The place of `key` in a list of n elements sorted by key, which stands first in each; *found if
+ * it is there. */
 static size_t place_of(const void *items, size_t n, size_t size, const char *key, bool *found)
 {
     size_t lo = 0, hi = n;
@@ -180,7 +188,8 @@ static size_t place_of(const void *items, size_t n, size_t size, const char *key
 }
 
 /* Makes room for one more element at `at`. */
-static int open_gap(void **items, size_t n, size_t size, size_t at, const char *what, struct lode_err *err)
+static int open_gap(void **items, size_t n, size_t size, size_t at, const char *what,
+                    struct lode_err *err)
 {
     if (n >= LODE_TAGS_MAX)
         return lode_err_set(err, LODE_LIMIT, "a version has at most %d %ss", LODE_TAGS_MAX, what);
@@ -193,7 +202,8 @@ static int open_gap(void **items, size_t n, size_t size, size_t at, const char *
     return 0;
 }
 
-int lode_tags_set(struct lode_tag **tags, size_t *n, const char *key, const char *value, struct lode_err *err)
+int lode_tags_set(struct lode_tag **tags, size_t *n, const char *key, const char *value,
+                  struct lode_err *err)
 {
     bool found;
     int r = check_key("tag", key, err);
@@ -218,7 +228,8 @@ int lode_tags_set(struct lode_tag **tags, size_t *n, const char *key, const char
     return 0;
 }
 
-int lode_metrics_set(struct lode_metric **metrics, size_t *n, const char *key, double value, struct lode_err *err)
+int lode_metrics_set(struct lode_metric **metrics, size_t *n, const char *key, double value,
+                     struct lode_err *err)
 {
     bool found;
     int r = check_key("metric", key, err);
