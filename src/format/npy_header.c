@@ -17,6 +17,8 @@ struct cursor {
     const char *s;
     size_t len, at;
     const char *what;
+    const char *descr; /* the type's text, once seen */
+    size_t descr_len;
 };
 
 enum { K_DESCR = 1, K_ORDER = 2, K_SHAPE = 4, K_ALL = 7 };
@@ -163,33 +165,29 @@ static int refuse_objects(const char *what, struct lode_err *err)
                         what);
 }
 
-/* '<f4': byte order, kind, bytes. */
-static int set_type(const char *what, const char *descr, size_t len, struct npy_header *h,
-                    struct lode_err *err)
+/* '<f4': byte order, kind, bytes. OPAQUE for what no tensor can be, which is told once all else is
+ * checked. */
+static enum lode_dtype type_of(const char *descr, size_t len)
 {
     char order = len ? descr[0] : 0;
     bool ordered = order == '<' || order == '>' || order == '|' || order == '=';
-    const char *code = descr + ordered;
-    size_t code_len = len - ordered;
-    if (code_len && code[0] == 'O')
-        return refuse_objects(what, err);
     for (size_t i = 0; i < LODE_ARRAY_LEN(types); i++) {
-        if (strlen(types[i].code) != code_len || memcmp(types[i].code, code, code_len) != 0)
+        if (strlen(types[i].code) != len - ordered ||
+            memcmp(types[i].code, descr + ordered, len - ordered) != 0)
             continue;
-        if (order == '>' && lode_dtype_bits(types[i].dtype) > 8)
-            break;
-        h->dtype = types[i].dtype;
-        return 0;
+        bool foreign = order == '>' && lode_dtype_bits(types[i].dtype) > 8;
+        return foreign ? LODE_DTYPE_OPAQUE : types[i].dtype;
     }
-    return lode_err_set(err, LODE_UNSUPPORTED,
-                        "%s: the NumPy type %s is no plain little-endian number", what,
-                        lode_qn(descr, len));
+    return LODE_DTYPE_OPAQUE;
+}
+
+static bool is_object(const char *descr, size_t len)
+{
+    return len && (descr[0] == 'O' || (len > 1 && strchr("<>|=", descr[0]) && descr[1] == 'O'));
 }
 
 static int take_descr(struct cursor *c, struct npy_header *h, struct lode_err *err)
 {
-    const char *descr;
-    size_t len;
     blanks(c);
     if (c->at < c->len && (c->s[c->at] == '[' || c->s[c->at] == '(')) {
         if (memmem(c->s, c->len, "|O", 2))
@@ -197,8 +195,12 @@ static int take_descr(struct cursor *c, struct npy_header *h, struct lode_err *e
         return lode_err_set(err, LODE_UNSUPPORTED, "%s is an array of records, not of numbers",
                             c->what);
     }
-    int e = take_text(c, &descr, &len, err);
-    return e < 0 ? e : set_type(c->what, descr, len, h, err);
+    int e = take_text(c, &c->descr, &c->descr_len, err);
+    if (e == 0 && is_object(c->descr, c->descr_len))
+        e = refuse_objects(c->what, err);
+    if (e == 0)
+        h->dtype = type_of(c->descr, c->descr_len);
+    return e;
 }
 
 static int take_order(struct cursor *c, struct npy_header *h, struct lode_err *err)
@@ -261,12 +263,16 @@ int npy_parse(const uint8_t *b, size_t total, const char *what, struct npy_heade
               struct lode_err *err)
 {
     size_t prelude = b[6] == 1 ? 10 : 12;
-    struct cursor c = {(const char *)b + prelude, total - prelude, 0, what};
+    struct cursor c = {.s = (const char *)b + prelude, .len = total - prelude, .what = what};
     struct npy_header h = {.total = total};
     uint64_t elements;
     int e = take_dictionary(&c, &h, err);
     if (e < 0)
         return e;
+    if (h.dtype == LODE_DTYPE_OPAQUE)
+        return lode_err_set(err, LODE_UNSUPPORTED,
+                            "%s: the NumPy type %s is no plain little-endian number", what,
+                            lode_qn(c.descr, c.descr_len));
     if (!lode_shape_elements(h.shape, h.rank, &elements) ||
         !lode_mul_u64(elements, lode_dtype_bits(h.dtype) / 8, &h.len))
         return lode_err_set(err, LODE_INVALID,
