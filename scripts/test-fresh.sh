@@ -19,14 +19,16 @@ if ! command -v debootstrap > /dev/null; then
 fi
 
 make_system() {
-    suite=$1 root=$2
+    suite=$1 root=$2 script=
     set -- --variant=minbase --include=git,make,ca-certificates
-    # Where the host lacks the other distribution's keyring, the archive cannot be checked.
     if [ "$suite" = noble ]; then
         set -- "$@" --components=main,universe
+        # Where the host lacks the other distribution's keyring, the archive cannot be checked.
         [ -f /usr/share/keyrings/ubuntu-archive-keyring.gpg ] || set -- "$@" --no-check-gpg
+        # Older debootstraps do not know the name; all of this distribution's releases are made alike.
+        [ -f /usr/share/debootstrap/scripts/noble ] || script=/usr/share/debootstrap/scripts/gutsy
     fi
-    debootstrap "$@" "$suite" "$root"
+    debootstrap "$@" "$suite" "$root" "" $script || return 1
     # The machine's own authorities and resolver: a proxy that opens TLS is known only by them.
     cp "$authorities" "$root$authorities"
     cp -L /etc/resolv.conf "$root/etc/resolv.conf"
