@@ -1,8 +1,9 @@
 /* SQLite over lode_sys: see base/sqlite_vfs.h.
  *
- * The lock bytes and the layout of the shared memory file are SQLite's (os_unix.c), for they are its file
- * format among processes. What os_unix.c keeps per process and inode falls away here: an OFD lock belongs to one
- * connection's descriptor, so two connections of one process exclude each other by the kernel's own rules.
+ * The lock bytes and the layout of the shared memory file are SQLite's (os_unix.c), for they are
+ * its file format among processes. What os_unix.c keeps per process and inode falls away here: an
+ * OFD lock belongs to one connection's descriptor, so two connections of one process exclude each
+ * other by the kernel's own rules.
  *
  * Invariants
  *  1. A connection holds on its database exactly the locks that `lock` says.
@@ -26,7 +27,8 @@
 #define SHARED_FIRST (PENDING_BYTE + 2)
 #define SHARED_SIZE 510
 
-/* Lock bytes of a shared memory file: 8 locks, then the dead man's switch that every user holds shared. */
+/* Lock bytes of a shared memory file: 8 locks, then the dead man's switch that every user holds
+ * shared. */
 #define SHM_BASE 120
 #define SHM_DMS (SHM_BASE + SQLITE_SHM_NLOCK)
 
@@ -37,23 +39,23 @@
 
 struct shm {
     int fd;
-    void **regions;      /* owned array of mappings; several regions share one where pages are large */
+    void **regions; /* owned array of mappings; several regions share one where pages are large */
     size_t n_regions, cap_regions;
-    size_t region_size;  /* bytes */
-    size_t per_map;      /* regions of one mapping */
-    char *path;          /* owned */
+    size_t region_size; /* bytes */
+    size_t per_map;     /* regions of one mapping */
+    char *path;         /* owned */
 };
 
 struct vfs_file {
     sqlite3_file base;
     int fd;
-    int lock;            /* SQLITE_LOCK_* held */
+    int lock; /* SQLITE_LOCK_* held */
     int last_errno;
-    bool sync_dir;       /* newly made: the next sync includes the directory */
-    bool poisoned;       /* a sync failed */
+    bool sync_dir; /* newly made: the next sync includes the directory */
+    bool poisoned; /* a sync failed */
     bool persist_wal;
-    const char *path;    /* SQLite keeps it until xClose */
-    struct shm *shm;     /* NULL until the first xShmMap */
+    const char *path; /* SQLite keeps it until xClose */
+    struct shm *shm;  /* NULL until the first xShmMap */
 };
 
 static struct vfs_file *file_of(sqlite3_file *f)
@@ -74,7 +76,8 @@ static int vfs_read(sqlite3_file *file, void *buf, int n, sqlite3_int64 offset)
     struct vfs_file *f = file_of(file);
     int done = 0;
     while (done < n) {
-        ssize_t got = lode_sys->pread(f->fd, (char *)buf + done, (size_t)(n - done), (off_t)(offset + done));
+        ssize_t got =
+            lode_sys->pread(f->fd, (char *)buf + done, (size_t)(n - done), (off_t)(offset + done));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -171,8 +174,8 @@ static int vfs_file_size(sqlite3_file *file, sqlite3_int64 *size)
 
 /* ---- locks of the database file ---- */
 
-/* Sets or clears a lock on [start, start + len) without waiting; len 0 means to the end. `code` is answered for
- * what is not contention. */
+/* Sets or clears a lock on [start, start + len) without waiting; len 0 means to the end. `code` is
+ * answered for what is not contention. */
 static int set_lock(struct vfs_file *f, int fd, short type, off_t start, off_t len, int code)
 {
     struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = len};
@@ -241,7 +244,8 @@ static int vfs_unlock(sqlite3_file *file, int want)
     }
     if (set_lock(f, f->fd, F_RDLCK, SHARED_FIRST, SHARED_SIZE, SQLITE_IOERR_RDLOCK) != SQLITE_OK)
         return SQLITE_IOERR_RDLOCK;
-    rc = set_lock(f, f->fd, F_UNLCK, PENDING_BYTE, 2, SQLITE_IOERR_UNLOCK); /* PENDING and RESERVED */
+    rc = set_lock(f, f->fd, F_UNLCK, PENDING_BYTE, 2,
+                  SQLITE_IOERR_UNLOCK); /* PENDING and RESERVED */
     if (rc == SQLITE_OK)
         f->lock = SQLITE_LOCK_SHARED;
     return rc;
@@ -250,7 +254,8 @@ static int vfs_unlock(sqlite3_file *file, int want)
 static int vfs_check_reserved(sqlite3_file *file, int *out)
 {
     struct vfs_file *f = file_of(file);
-    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RESERVED_BYTE, .l_len = 1};
+    struct flock l = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RESERVED_BYTE, .l_len = 1};
     if (f->lock > SQLITE_LOCK_SHARED) {
         *out = 1;
         return SQLITE_OK;
@@ -294,7 +299,8 @@ static int shm_join(struct vfs_file *f, struct shm *s)
     return set_lock(f, s->fd, F_RDLCK, SHM_DMS, 1, SQLITE_IOERR_SHMLOCK);
 }
 
-/* A file beside the database gets its mode, and its owner where we may, so that its other users can use it. */
+/* A file beside the database gets its mode, and its owner where we may, so that its other users can
+ * use it. */
 static int open_like(const char *path, int flags, const struct stat *like)
 {
     int fd;
@@ -313,7 +319,8 @@ static int open_like(const char *path, int flags, const struct stat *like)
     if (fd < 0 || !like || !(flags & O_CREAT) || lode_sys->fstat(fd, &st) < 0 || st.st_size > 0)
         return fd;
     if ((st.st_mode & 0777) != mode)
-        (void)lode_sys->fchmod(fd, mode); /* the umask took bits; not being allowed to is no failure */
+        (void)lode_sys->fchmod(fd,
+                               mode); /* the umask took bits; not being allowed to is no failure */
     if (geteuid() == 0 && st.st_uid != like->st_uid && fchown(fd, like->st_uid, like->st_gid) < 0)
         return fd;
     return fd;
@@ -343,7 +350,8 @@ static int shm_open_file(struct vfs_file *f)
     return SQLITE_OK;
 }
 
-/* Grows the file to `size`; each page is written once, for a hole on a full disk would answer with SIGBUS. */
+/* Grows the file to `size`; each page is written once, for a hole on a full disk would answer with
+ * SIGBUS. */
 static int shm_extend(struct vfs_file *f, off_t from, off_t size)
 {
     for (off_t page = from / 4096; page < size / 4096; page++) {
@@ -360,8 +368,8 @@ static int shm_map_more(struct vfs_file *f, size_t want)
     if (lode_grow((void **)&s->regions, &s->cap_regions, want, sizeof *s->regions) < 0)
         return SQLITE_NOMEM;
     while (s->n_regions < want) {
-        char *p = lode_sys->mmap(NULL, s->region_size * s->per_map, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd,
-                                 (off_t)(s->n_regions * s->region_size));
+        char *p = lode_sys->mmap(NULL, s->region_size * s->per_map, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED, s->fd, (off_t)(s->n_regions * s->region_size));
         if (p == MAP_FAILED)
             return fail(f, SQLITE_IOERR_SHMMAP);
         for (size_t i = 0; i < s->per_map; i++)
@@ -411,21 +419,26 @@ static int vfs_shm_lock(sqlite3_file *file, int offset, int n, int flags)
     struct vfs_file *f = file_of(file);
     if (!f->shm)
         return SQLITE_IOERR_SHMLOCK;
-    short type = flags & SQLITE_SHM_UNLOCK ? F_UNLCK : flags & SQLITE_SHM_SHARED ? F_RDLCK : F_WRLCK;
+    short type = flags & SQLITE_SHM_UNLOCK   ? F_UNLCK
+                 : flags & SQLITE_SHM_SHARED ? F_RDLCK
+                                             : F_WRLCK;
     return set_lock(f, f->shm->fd, type, SHM_BASE + offset, n, SQLITE_IOERR_SHMLOCK);
 }
 
 static void vfs_shm_barrier(sqlite3_file *file)
 {
-    __sync_synchronize(); /* the old name, for the thread sanitizer knows no fences of the new one */
+    __sync_synchronize(); /* the old name, for the thread sanitizer knows no fences of the new one
+                           */
 }
 
-/* SQLite asks for `remove` only when it holds the database exclusively: nobody else is in the file. */
+/* SQLite asks for `remove` only when it holds the database exclusively: nobody else is in the file.
+ */
 static int vfs_shm_unmap(sqlite3_file *file, int remove)
 {
     struct vfs_file *f = file_of(file);
     if (f->shm && remove)
-        (void)lode_sys->unlinkat(AT_FDCWD, f->shm->path, 0); /* a leftover is emptied by its next first user */
+        (void)lode_sys->unlinkat(AT_FDCWD, f->shm->path,
+                                 0); /* a leftover is emptied by its next first user */
     shm_free(f->shm);
     f->shm = NULL;
     return SQLITE_OK;
@@ -540,21 +553,25 @@ static int open_flags(int flags)
     return o | (flags & SQLITE_OPEN_NOFOLLOW ? O_NOFOLLOW : 0);
 }
 
-/* Opens, for reading only where writing is not allowed: SQLite then tells the difference by *flags. */
+/* Opens, for reading only where writing is not allowed: SQLite then tells the difference by *flags.
+ */
 static int open_or_read(const char *path, int *flags)
 {
     struct stat st;
     bool beside = *flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL) && stat_owner(path, &st);
     int fd = open_like(path, open_flags(*flags), beside ? &st : NULL);
-    if (fd >= 0 || !(*flags & SQLITE_OPEN_READWRITE) || (errno != EACCES && errno != EPERM && errno != EROFS))
+    if (fd >= 0 || !(*flags & SQLITE_OPEN_READWRITE) ||
+        (errno != EACCES && errno != EPERM && errno != EROFS))
         return fd;
     *flags = (*flags & ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
     return open_like(path, open_flags(*flags), NULL);
 }
 
-static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags, int *out_flags)
+static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags,
+                    int *out_flags)
 {
-    int durable = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL | SQLITE_OPEN_SUPER_JOURNAL;
+    int durable = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL |
+                  SQLITE_OPEN_SUPER_JOURNAL;
     if (!path || !(flags & durable) || flags & SQLITE_OPEN_DELETEONCLOSE)
         return unix_vfs()->xOpen(unix_vfs(), path, file, flags, out_flags);
     struct vfs_file *f = file_of(file);
@@ -668,6 +685,7 @@ int lode_sqlite_vfs_register(struct lode_err *err)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, register_once);
     if (registered != SQLITE_OK)
-        return lode_err_set(err, LODE_INTERNAL, "SQLite refused the '%s' VFS (%d)", LODE_SQLITE_VFS, registered);
+        return lode_err_set(err, LODE_INTERNAL, "SQLite refused the '%s' VFS (%d)", LODE_SQLITE_VFS,
+                            registered);
     return 0;
 }

@@ -11,8 +11,9 @@
 #include "base/sys.h"
 #include "io/engine_impl.h"
 
-#define STEP_MAX ((size_t)1 << 30)   /* bytes of one system call; the kernel itself stops below 2 GiB */
-#define AGAIN_MAX 1000               /* EAGAIN in a row before it is an error */
+#define STEP_MAX                                                                                   \
+    ((size_t)1 << 30)  /* bytes of one system call; the kernel itself stops below 2 GiB */
+#define AGAIN_MAX 1000 /* EAGAIN in a row before it is an error */
 #define TRIAL_LEN ((size_t)16 << 20) /* bytes that describe tries to register */
 
 /* ---- choosing ---- */
@@ -20,12 +21,12 @@
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lode_io *shared; /* guarded by shared_lock; holds no reference of its own */
 
-static int create(const struct lode_io_ops *ops, unsigned depth, const char *why, struct lode_io **out,
-                  struct lode_err *err)
+static int create(const struct lode_io_ops *ops, unsigned depth, const char *why,
+                  struct lode_io **out, struct lode_err *err)
 {
     int r = ops->create(depth ? depth : LODE_IO_DEPTH, out, err);
     if (r == 0)
-        snprintf((*out)->why, sizeof (*out)->why, "%s", why);
+        snprintf((*out)->why, sizeof(*out)->why, "%s", why);
     return r;
 }
 
@@ -164,8 +165,9 @@ struct lode_io_rest lode_io_rest(const struct lode_io_op *op)
 
 int lode_io_op_err(const struct lode_io_op *op, const char *what, struct lode_err *err)
 {
-    return lode_err_num(err, op->error, "cannot %s %s at byte %llu", op->kind == LODE_IO_READ ? "read" : "write",
-                        what, (unsigned long long)(op->offset + op->moved));
+    return lode_err_num(err, op->error, "cannot %s %s at byte %llu",
+                        op->kind == LODE_IO_READ ? "read" : "write", what,
+                        (unsigned long long)(op->offset + op->moved));
 }
 
 /* ---- queueing ---- */
@@ -188,7 +190,8 @@ static void enqueue_batch(struct lode_io *io, struct lode_io_batch *batch)
     io->last = batch;
 }
 
-/* A batch whose operations were taken away stays in the list until its turn; pop() and wait() see to that. */
+/* A batch whose operations were taken away stays in the list until its turn; pop() and wait() see
+ * to that. */
 static struct lode_io_batch *dequeue_batch(struct lode_io *io)
 {
     struct lode_io_batch *batch = io->first;
@@ -342,7 +345,8 @@ void lode_io_unregister(struct lode_io *io, void *base)
 static void try_registering(struct lode_io *io, struct lode_io_about *out)
 {
     struct lode_err reason = {0};
-    void *p = lode_sys->mmap(NULL, TRIAL_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        lode_sys->mmap(NULL, TRIAL_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         snprintf(out->registers_why, sizeof out->registers_why, "no memory to try it");
         return;
@@ -352,7 +356,8 @@ static void try_registering(struct lode_io *io, struct lode_io_about *out)
     if (out->registers && !io->region)
         io->ops->withdraw(io);
     pthread_mutex_unlock(&io->lock);
-    snprintf(out->registers_why, sizeof out->registers_why, "%.190s", out->registers ? "ok" : reason.text);
+    snprintf(out->registers_why, sizeof out->registers_why, "%.190s",
+             out->registers ? "ok" : reason.text);
     lode_sys->munmap(p, TRIAL_LEN);
 }
 
@@ -364,5 +369,6 @@ void lode_io_describe(struct lode_io *io, struct lode_io_about *out)
     if (io->ops->enroll)
         try_registering(io, out);
     else
-        snprintf(out->registers_why, sizeof out->registers_why, "threads need no registered memory");
+        snprintf(out->registers_why, sizeof out->registers_why,
+                 "threads need no registered memory");
 }

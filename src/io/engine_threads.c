@@ -1,4 +1,5 @@
-/* The engine by threads: each takes an operation and does it with blocking system calls. Works everywhere. */
+/* The engine by threads: each takes an operation and does it with blocking system calls. Works
+ * everywhere. */
 #include <errno.h>
 #include <unistd.h>
 #include "base/limits.h"
@@ -101,4 +102,5 @@ static int create(unsigned depth, struct lode_io **out, struct lode_err *err)
     return 0;
 }
 
-const struct lode_io_ops lode_io_threads = {.name = "threads", .create = create, .wake = wake, .destroy = destroy};
+const struct lode_io_ops lode_io_threads = {
+    .name = "threads", .create = create, .wake = wake, .destroy = destroy};

@@ -1,8 +1,9 @@
 /* The engine by io_uring: one thread owns the ring, fills it from the queue and calls back.
  *
- * Only that thread touches the ring after its creation (registering apart, which is a call of its own to the
- * kernel), so no request is handed between threads through the ring and the thread sanitizer sees every hand-over
- * at the engine's lock. It sleeps in the ring; an eventfd that it reads there wakes it for new operations.
+ * Only that thread touches the ring after its creation (registering apart, which is a call of its
+ * own to the kernel), so no request is handed between threads through the ring and the thread
+ * sanitizer sees every hand-over at the engine's lock. It sleeps in the ring; an eventfd that it
+ * reads there wakes it for new operations.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -19,11 +20,11 @@ struct uring {
     struct io_uring ring;
     pthread_t thread;
     int wake_fd;
-    uint64_t wake_count;        /* where the eventfd is read to */
-    bool armed;                 /* the eventfd's read is in the ring; the thread's own */
-    bool asleep;                /* the thread may be waiting in the ring; guarded by io.lock */
-    unsigned in_flight;         /* the thread's own */
-    struct lode_io_op *again;   /* operations to go on with; the thread's own */
+    uint64_t wake_count;      /* where the eventfd is read to */
+    bool armed;               /* the eventfd's read is in the ring; the thread's own */
+    bool asleep;              /* the thread may be waiting in the ring; guarded by io.lock */
+    unsigned in_flight;       /* the thread's own */
+    struct lode_io_op *again; /* operations to go on with; the thread's own */
 };
 
 static struct uring *uring_of(struct lode_io *io)
@@ -129,7 +130,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* The lock is held. One write of the eventfd is enough until the thread has looked at the queue again. */
+/* The lock is held. One write of the eventfd is enough until the thread has looked at the queue
+ * again. */
 static void wake(struct lode_io *io, size_t n)
 {
     struct uring *u = uring_of(io);
@@ -142,7 +144,7 @@ static void wake(struct lode_io *io, size_t n)
 
 static void release(struct uring *u)
 {
-    lode_sys->close(u->wake_fd);
+    lode_closep(&u->wake_fd);
     lode_io_release(&u->io);
     lode_free(u);
 }
@@ -164,7 +166,8 @@ static int setup_ring(struct uring *u, unsigned depth, struct lode_err *err)
     /* Room for the eventfd's read too. */
     int r = io_uring_queue_init(depth + 1, &u->ring, IORING_SETUP_CLAMP);
     if (r == -EPERM || r == -EACCES)
-        return lode_err_set(err, LODE_UNSUPPORTED, "io_uring is not permitted here (seccomp or "
+        return lode_err_set(err, LODE_UNSUPPORTED,
+                            "io_uring is not permitted here (seccomp or "
                             "kernel.io_uring_disabled)");
     if (r == -ENOSYS)
         return lode_err_set(err, LODE_UNSUPPORTED, "this kernel or sandbox has no io_uring");
@@ -180,7 +183,8 @@ static int setup_ring(struct uring *u, unsigned depth, struct lode_err *err)
     if (able)
         return 0;
     io_uring_queue_exit(&u->ring);
-    return lode_err_set(err, LODE_UNSUPPORTED, "the io_uring of this kernel is too old (5.6 is needed)");
+    return lode_err_set(err, LODE_UNSUPPORTED,
+                        "the io_uring of this kernel is too old (5.6 is needed)");
 }
 
 static int start(struct uring *u, unsigned depth, struct lode_err *err)
@@ -215,7 +219,9 @@ static int enroll(struct lode_io *io, void *base, size_t len, struct lode_err *e
 {
     struct iovec region = {.iov_base = base, .iov_len = len};
     int r = io_uring_register_buffers(&uring_of(io)->ring, &region, 1);
-    return r < 0 ? lode_err_num(err, r, "cannot register %zu MiB with the ring (ulimit -l)", len >> 20) : 0;
+    return r < 0 ? lode_err_num(err, r, "cannot register %zu MiB with the ring (ulimit -l)",
+                                len >> 20)
+                 : 0;
 }
 
 static void withdraw(struct lode_io *io)
@@ -223,5 +229,9 @@ static void withdraw(struct lode_io *io)
     io_uring_unregister_buffers(&uring_of(io)->ring);
 }
 
-const struct lode_io_ops lode_io_uring = {.name = "uring", .create = create, .wake = wake, .destroy = destroy,
-                                          .enroll = enroll, .withdraw = withdraw};
+const struct lode_io_ops lode_io_uring = {.name = "uring",
+                                          .create = create,
+                                          .wake = wake,
+                                          .destroy = destroy,
+                                          .enroll = enroll,
+                                          .withdraw = withdraw};

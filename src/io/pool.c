@@ -12,12 +12,12 @@
 struct lode_pool {
     pthread_mutex_t lock;
     pthread_cond_t freed;
-    char *base;          /* the mapping: count * size bytes */
+    char *base; /* the mapping: count * size bytes */
     size_t size, count;
-    void **stack;        /* owned; free buffers, the warmest last; guarded by lock */
-    size_t n_free;       /* guarded by lock */
-    bool cancelled;      /* guarded by lock */
-    struct lode_io *io;  /* referenced, or NULL */
+    void **stack;       /* owned; free buffers, the warmest last; guarded by lock */
+    size_t n_free;      /* guarded by lock */
+    bool cancelled;     /* guarded by lock */
+    struct lode_io *io; /* referenced, or NULL */
 };
 
 static int map(struct lode_pool *p, bool prefault, struct lode_err *err)
@@ -32,8 +32,8 @@ static int map(struct lode_pool *p, bool prefault, struct lode_err *err)
     return 0;
 }
 
-int lode_pool_new(size_t size, size_t total, bool prefault, struct lode_io *io, struct lode_pool **out,
-                  struct lode_err *err)
+int lode_pool_new(size_t size, size_t total, bool prefault, struct lode_io *io,
+                  struct lode_pool **out, struct lode_err *err)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), rounded;
     if (size == 0 || !lode_add_size(size, page - 1, &rounded))

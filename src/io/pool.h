@@ -1,6 +1,6 @@
-/* A bounded pool of equal, page-aligned buffers that are used again and again: fresh memory costs more to touch
- * first than to fill. One mapping holds all; pages come with their first use, or at once with `prefault`. What was
- * given back last is handed out first, for it is warm. Thread-safe.
+/* A bounded pool of equal, page-aligned buffers that are used again and again: fresh memory costs
+ * more to touch first than to fill. One mapping holds all; pages come with their first use, or at
+ * once with `prefault`. What was given back last is handed out first, for it is warm. Thread-safe.
  */
 #pragma once
 #include <stdbool.h>
@@ -10,10 +10,11 @@
 
 struct lode_pool;
 
-/* Buffers of `size` bytes (rounded up to pages), as many as fit into `total` bytes, at least one. With an engine the
- * memory is registered with it (a hint). Releases with lode_pool_free(). NO_MEMORY, LIMIT (sizes overflow). */
-int lode_pool_new(size_t size, size_t total, bool prefault, struct lode_io *io, struct lode_pool **out,
-                  struct lode_err *err) lode_must_use;
+/* Buffers of `size` bytes (rounded up to pages), as many as fit into `total` bytes, at least one.
+ * With an engine the memory is registered with it (a hint). Releases with lode_pool_free().
+ * NO_MEMORY, LIMIT (sizes overflow). */
+int lode_pool_new(size_t size, size_t total, bool prefault, struct lode_io *io,
+                  struct lode_pool **out, struct lode_err *err) lode_must_use;
 
 /* A buffer; waits until one is free. CANCELLED after lode_pool_cancel(). */
 int lode_pool_get(struct lode_pool *p, void **out, struct lode_err *err) lode_must_use;

@@ -11,7 +11,7 @@ struct lode_queue {
     void **ring;         /* owned */
     size_t cap, head, n; /* all below guarded by lock */
     bool closed;
-    int cancelled;       /* 0, or the code */
+    int cancelled; /* 0, or the code */
 };
 
 int lode_queue_new(size_t capacity, struct lode_queue **out, struct lode_err *err)

@@ -1,8 +1,9 @@
-/* A bounded queue of pointers between the stages of a pipeline, first in first out. A full queue makes the pusher
- * wait: that is the back-pressure. Thread-safe, any number of pushers and poppers.
+/* A bounded queue of pointers between the stages of a pipeline, first in first out. A full queue
+ * makes the pusher wait: that is the back-pressure. Thread-safe, any number of pushers and poppers.
  *
- * The pusher closes it: poppers get the rest, then the end. Anyone may cancel it with a reason: both sides stop at
- * once, and whoever frees the queue takes out what is left with lode_queue_rest().
+ * The pusher closes it: poppers get the rest, then the end. Anyone may cancel it with a reason:
+ * both sides stop at once, and whoever frees the queue takes out what is left with
+ * lode_queue_rest().
  */
 #pragma once
 #include <stddef.h>

@@ -9,10 +9,10 @@ struct lode_workers {
     pthread_cond_t more, room, idle;
     struct lode_job *head, *tail; /* waiting; all below guarded by lock */
     size_t waiting, max_waiting;
-    size_t unfinished;            /* accepted and not run to the end */
+    size_t unfinished; /* accepted and not run to the end */
     bool cancelled, stopping;
-    unsigned n;                   /* set before the workers are shared */
-    pthread_t *ids;               /* owned */
+    unsigned n;     /* set before the workers are shared */
+    pthread_t *ids; /* owned */
 };
 
 static struct lode_job *take(struct lode_workers *w)

@@ -1,8 +1,10 @@
-/* A fixed set of threads that run jobs, with a bounded queue: hashing, decoding and files of a push or pull.
+/* A fixed set of threads that run jobs, with a bounded queue: hashing, decoding and files of a push
+ * or pull.
  *
- * Jobs are the caller's memory. A job's `run` is called exactly once for each job that was accepted, with
- * `cancelled` true where the workers were told to stop before it began: then it only releases. Jobs may submit
- * further jobs with lode_workers_try_submit(); waiting for room inside a job could wait for itself.
+ * Jobs are the caller's memory. A job's `run` is called exactly once for each job that was
+ * accepted, with `cancelled` true where the workers were told to stop before it began: then it only
+ * releases. Jobs may submit further jobs with lode_workers_try_submit(); waiting for room inside a
+ * job could wait for itself.
  */
 #pragma once
 #include <stdbool.h>
@@ -16,9 +18,10 @@ struct lode_job {
     struct lode_job *next;                             /* the workers' */
 };
 
-/* n threads (at least 1); at most `queue` jobs wait. NO_MEMORY, UNAVAILABLE (no thread can be had: with fewer than
- * n it goes on). */
-int lode_workers_new(unsigned n, size_t queue, struct lode_workers **out, struct lode_err *err) lode_must_use;
+/* n threads (at least 1); at most `queue` jobs wait. NO_MEMORY, UNAVAILABLE (no thread can be had:
+ * with fewer than n it goes on). */
+int lode_workers_new(unsigned n, size_t queue, struct lode_workers **out,
+                     struct lode_err *err) lode_must_use;
 
 /* Waits for room. 0, or CANCELLED: the job was not accepted. Not from inside a job. */
 int lode_workers_submit(struct lode_workers *w, struct lode_job *job) lode_must_use;

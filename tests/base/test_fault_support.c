@@ -1,4 +1,5 @@
-/* The fault tools themselves: if they forget to fail or to forget, every fault test above them is blind. */
+/* The fault tools themselves: if they forget to fail or to forget, every fault test above them is
+ * blind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -231,8 +232,11 @@ static void write_database(const char *synchronous, int rows)
     sqlite3 *db;
     char sql[160];
     assert_int_equal(lode_sqlite_vfs_register(NULL), 0);
-    assert_int_equal(sqlite3_open_v2(at("db"), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, LODE_SQLITE_VFS), 0);
-    snprintf(sql, sizeof sql, "PRAGMA journal_mode=WAL; PRAGMA synchronous=%s; CREATE TABLE IF NOT EXISTS t(x)",
+    assert_int_equal(
+        sqlite3_open_v2(at("db"), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, LODE_SQLITE_VFS),
+        0);
+    snprintf(sql, sizeof sql,
+             "PRAGMA journal_mode=WAL; PRAGMA synchronous=%s; CREATE TABLE IF NOT EXISTS t(x)",
              synchronous);
     assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), 0);
     for (int i = 0; i < rows; i++)
@@ -303,7 +307,8 @@ static void check(void *arg, const struct fault_shot *shot, int result, const st
         assert_string_equal(text_of("out"), "12345678");
 }
 
-static const struct fault_scenario copying = {.name = "copying", .prepare = prepare, .run = copy, .check = check};
+static const struct fault_scenario copying = {
+    .name = "copying", .prepare = prepare, .run = copy, .check = check};
 
 static void walk_passes_sound_code(void **state)
 {
@@ -333,8 +338,16 @@ static void walk_finds_mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(nth_call), T(short_and_interrupted), T(memory), T(after_and_below), T(order_is_recorded), T(slow_sync),
-        T(cut_forgets_the_unsynced), T(cut_undoes_names), T(cut_and_databases), T(walk_passes_sound_code),
+        T(nth_call),
+        T(short_and_interrupted),
+        T(memory),
+        T(after_and_below),
+        T(order_is_recorded),
+        T(slow_sync),
+        T(cut_forgets_the_unsynced),
+        T(cut_undoes_names),
+        T(cut_and_databases),
+        T(walk_passes_sound_code),
         T(walk_finds_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

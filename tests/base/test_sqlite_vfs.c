@@ -1,5 +1,5 @@
-/* The SQLite VFS: databases work in WAL and rollback mode, exclude each other among connections, processes and
- * the stock VFS, and every sync passes lode_sys. */
+/* The SQLite VFS: databases work in WAL and rollback mode, exclude each other among connections,
+ * processes and the stock VFS, and every sync passes lode_sys. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +52,8 @@ static sqlite3 *open_with(const char *vfs, const char *mode)
 {
     sqlite3 *db;
     char pragma[64];
-    assert_int_equal(sqlite3_open_v2(db_path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs), SQLITE_OK);
+    assert_int_equal(sqlite3_open_v2(db_path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs),
+                     SQLITE_OK);
     sqlite3_busy_timeout(db, 20000);
     snprintf(pragma, sizeof pragma, "PRAGMA journal_mode=%s", mode);
     assert_int_equal(sqlite3_exec(db, pragma, NULL, NULL, NULL), SQLITE_OK);
@@ -109,13 +110,16 @@ static void rollback(void **state)
     check_mode("DELETE");
 }
 
-/* More than one shared memory region (each holds about 4,000 frames), and a reader that maps them later. */
+/* More than one shared memory region (each holds about 4,000 frames), and a reader that maps them
+ * later. */
 static void big_wal(void **state)
 {
     sqlite3 *a = open_with(LODE_SQLITE_VFS, "WAL");
-    assert_int_equal(run(a, "PRAGMA wal_autocheckpoint=0; CREATE TABLE t(x);"
-                            "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<12000)"
-                            "INSERT INTO t SELECT zeroblob(3000) FROM c"), SQLITE_OK);
+    assert_int_equal(
+        run(a, "PRAGMA wal_autocheckpoint=0; CREATE TABLE t(x);"
+               "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<12000)"
+               "INSERT INTO t SELECT zeroblob(3000) FROM c"),
+        SQLITE_OK);
     sqlite3 *b = open_with(LODE_SQLITE_VFS, "WAL");
     assert_int_equal(number(b, "SELECT count(*) FROM t"), 12000);
     assert_int_equal(run(a, "PRAGMA wal_checkpoint(TRUNCATE)"), SQLITE_OK);
@@ -159,11 +163,14 @@ static void beside_stock(void **state)
     assert_int_equal(run(stock, "COMMIT"), SQLITE_OK);
     sqlite3_close(stock);
     assert_string_equal("ok", number(ours, "SELECT count(*) FROM pragma_integrity_check WHERE "
-                                           "integrity_check='ok'") == 1 ? "ok" : "damaged");
+                                           "integrity_check='ok'") == 1
+                                  ? "ok"
+                                  : "damaged");
     sqlite3_close(ours);
 }
 
-/* Closing another descriptor of the database must not let a second writer in (the POSIX lock trap). */
+/* Closing another descriptor of the database must not let a second writer in (the POSIX lock trap).
+ */
 static void stray_close(void **state)
 {
     sqlite3 *a = open_with(LODE_SQLITE_VFS, "DELETE");

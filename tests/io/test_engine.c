@@ -1,4 +1,5 @@
-/* The engine, each case with the ring and with threads: bytes, errors, turns, cancelling, faults, small limits. */
+/* The engine, each case with the ring and with threads: bytes, errors, turns, cancelling, faults,
+ * small limits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +39,8 @@ static int setup(void **state, const char *name)
 {
     static struct fixture f;
     struct lode_err err = {0};
-    f = (struct fixture){.name = name, .fd = memfd_create("engine", 0), .data = malloc((size_t)PIECES * PIECE)};
+    f = (struct fixture){
+        .name = name, .fd = memfd_create("engine", 0), .data = malloc((size_t)PIECES * PIECE)};
     if (lode_io_new(name, 8, &f.io, &err) < 0) {
         fprintf(stderr, "SKIPPED: %s\n", err.text);
         return -1;
@@ -75,11 +77,17 @@ static void count_call(struct lode_io_op *op)
     atomic_fetch_add(&f->calls, 1);
 }
 
-static void fill_ops(struct fixture *f, struct lode_io_op *ops, enum lode_io_kind kind, unsigned char *base)
+static void fill_ops(struct fixture *f, struct lode_io_op *ops, enum lode_io_kind kind,
+                     unsigned char *base)
 {
     for (size_t i = 0; i < PIECES; i++)
-        ops[i] = (struct lode_io_op){.kind = kind, .fd = f->fd, .buf = base + i * PIECE, .len = PIECE,
-                                     .offset = i * PIECE, .done = count_call, .arg = f};
+        ops[i] = (struct lode_io_op){.kind = kind,
+                                     .fd = f->fd,
+                                     .buf = base + i * PIECE,
+                                     .len = PIECE,
+                                     .offset = i * PIECE,
+                                     .done = count_call,
+                                     .arg = f};
 }
 
 static void transfer_all(struct fixture *f, enum lode_io_kind kind, unsigned char *base)
@@ -122,9 +130,15 @@ static void registered(void **state)
     munmap(back, n);
 }
 
-static struct lode_io_op one(struct fixture *f, enum lode_io_kind kind, int fd, void *buf, size_t len, uint64_t offset)
+static struct lode_io_op one(struct fixture *f, enum lode_io_kind kind, int fd, void *buf,
+                             size_t len, uint64_t offset)
 {
-    struct lode_io_op op = {.kind = kind, .fd = fd, .buf = buf, .len = len, .offset = offset, .done = count_call,
+    struct lode_io_op op = {.kind = kind,
+                            .fd = fd,
+                            .buf = buf,
+                            .len = len,
+                            .offset = offset,
+                            .done = count_call,
                             .arg = f};
     struct lode_io_batch batch;
     lode_io_batch_init(&batch, f->io);
@@ -183,7 +197,11 @@ static void streaming(void **state)
     transfer_all(f, LODE_IO_WRITE, f->data);
     for (size_t i = 0; i < (size_t)PIECES * PIECE; i++)
         sum ^= f->data[i];
-    struct lode_io_op op = {.kind = LODE_IO_READ, .fd = f->fd, .buf = s.piece, .len = PIECE, .done = next_piece,
+    struct lode_io_op op = {.kind = LODE_IO_READ,
+                            .fd = f->fd,
+                            .buf = s.piece,
+                            .len = PIECE,
+                            .done = next_piece,
                             .arg = &s};
     lode_io_batch_init(&s.batch, f->io);
     lode_io_submit(&s.batch, &op, 1);
@@ -246,7 +264,8 @@ static void batches_take_turns(void **state)
         ops[i].arg = NULL;
     }
     order = 0;
-    small = (struct lode_io_op){.fd = f->fd, .buf = &byte, .len = 1, .done = note_order, .arg = &short_came};
+    small = (struct lode_io_op){
+        .fd = f->fd, .buf = &byte, .len = 1, .done = note_order, .arg = &short_came};
     lode_io_batch_init(&crowd, f->io);
     lode_io_batch_init(&alone, f->io);
     lode_io_submit(&crowd, ops, PIECES);
@@ -318,7 +337,8 @@ static void choosing(void **state)
     assert_int_equal(lode_io_get(&a, &err), 0);
     lode_io_describe(a, &about);
     assert_true(about.why[0] && about.registers_why[0]);
-    fprintf(stderr, "here: %s, %s; registered memory: %s\n", about.name, about.why, about.registers_why);
+    fprintf(stderr, "here: %s, %s; registered memory: %s\n", about.name, about.why,
+            about.registers_why);
     lode_io_unref(a);
 }
 
@@ -330,12 +350,14 @@ static int as_ordinary_user(void)
     struct lode_io_about about;
     struct lode_err err = {0};
     char path[] = "/tmp/lode-engine-XXXXXX", buf[10] = {0};
-    if (setrlimit(RLIMIT_MEMLOCK, &small) < 0 || (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0)))
+    if (setrlimit(RLIMIT_MEMLOCK, &small) < 0 ||
+        (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0)))
         return 10;
     if (lode_io_get(&io, &err) < 0)
         return 11;
     lode_io_describe(io, &about);
-    fprintf(stderr, "ordinary user: %s, %s; registered memory: %s\n", about.name, about.why, about.registers_why);
+    fprintf(stderr, "ordinary user: %s, %s; registered memory: %s\n", about.name, about.why,
+            about.registers_why);
     if (about.registers || !about.registers_why[0])
         return 12;
     struct fixture f = {.io = io, .fd = mkstemp(path)};
@@ -384,7 +406,10 @@ static void after_fork(void **state)
 }
 
 #define BOTH(f)                                                                                    \
-    {#f " (uring)", f, setup_uring, teardown, NULL}, {#f " (threads)", f, setup_threads, teardown, NULL}
+    {#f " (uring)", f, setup_uring, teardown, NULL},                                               \
+    {                                                                                              \
+#f " (threads)", f, setup_threads, teardown, NULL                                          \
+    }
 
 static const struct CMUnitTest tests[] = {
     BOTH(round_trip),

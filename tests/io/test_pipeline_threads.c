@@ -244,8 +244,12 @@ static void *read_many(void *arg)
             uint64_t chunk = (unsigned)r->seed / 65536 % CHUNKS;
             if (lode_pool_get(r->pool, &bufs[i], NULL) < 0)
                 abort();
-            ops[i] = (struct lode_io_op){.fd = r->fd, .buf = bufs[i], .len = CHUNK, .offset = chunk * CHUNK,
-                                         .done = put_back, .arg = r};
+            ops[i] = (struct lode_io_op){.fd = r->fd,
+                                         .buf = bufs[i],
+                                         .len = CHUNK,
+                                         .offset = chunk * CHUNK,
+                                         .done = put_back,
+                                         .arg = r};
             lode_io_submit(&batch, &ops[i], 1);
         }
         lode_io_wait(&batch);
@@ -305,7 +309,8 @@ static void *get_and_drop(void *arg)
             abort();
         int fd = open("/dev/zero", O_RDONLY);
         struct reader r = {0};
-        struct lode_io_op op = {.fd = fd, .buf = (char[CHUNK]){0}, .len = CHUNK, .done = put_back, .arg = &r};
+        struct lode_io_op op = {
+            .fd = fd, .buf = (char[CHUNK]){0}, .len = CHUNK, .done = put_back, .arg = &r};
         struct lode_io_batch batch;
         lode_io_batch_init(&batch, io);
         lode_io_submit(&batch, &op, 1);
@@ -333,11 +338,11 @@ static void shared_engine_comes_and_goes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pool_is_bounded),    cmocka_unit_test(pool_cancels),
-        cmocka_unit_test(pool_without_memory), cmocka_unit_test(queue_keeps_order),
+        cmocka_unit_test(pool_is_bounded),          cmocka_unit_test(pool_cancels),
+        cmocka_unit_test(pool_without_memory),      cmocka_unit_test(queue_keeps_order),
         cmocka_unit_test(queue_cancels_both_sides), cmocka_unit_test(workers_run_all),
-        cmocka_unit_test(workers_cancel),     cmocka_unit_test(engine_ring),
-        cmocka_unit_test(engine_threads),     cmocka_unit_test(shared_engine_comes_and_goes),
+        cmocka_unit_test(workers_cancel),           cmocka_unit_test(engine_ring),
+        cmocka_unit_test(engine_threads),           cmocka_unit_test(shared_engine_comes_and_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,8 +12,9 @@
 #include "support/fault_track.h"
 
 static const char *const kind_names[FAULT_KINDS] = {
-    "open", "read", "write", "sync", "truncate", "fallocate", "stat", "mkdir", "unlink", "link",
-    "rename", "readlink", "attr", "copy", "mmap", "lock", "readdir", "random", "malloc", "sqlite_malloc",
+    "open",  "read",   "write",   "sync",   "truncate", "fallocate",     "stat",
+    "mkdir", "unlink", "link",    "rename", "readlink", "attr",          "copy",
+    "mmap",  "lock",   "readdir", "random", "malloc",   "sqlite_malloc",
 };
 
 /* All under `mutex`; a sleep is never taken under it. */
@@ -79,7 +80,8 @@ static struct verdict judge(enum fault_kind kind, int fd, const char *name)
     struct verdict v = {.kind = kind};
     pthread_mutex_lock(&mutex);
     uint64_t n = ++counts[kind];
-    bool hit = armed.on && armed.kind == kind && (armed.flags & FAULT_STICKY ? n >= armed.at : n == armed.at);
+    bool hit = armed.on && armed.kind == kind &&
+               (armed.flags & FAULT_STICKY ? n >= armed.at : n == armed.at);
     if (hit && armed.below[0])
         hit = is_below(armed.below, fd, name);
     if (hit) {
@@ -271,7 +273,8 @@ static int f_futimens(int fd, const struct timespec times[2])
     PLAIN(FAULT_ATTR, fd, NULL, futimens(fd, times));
 }
 
-static ssize_t f_copy_file_range(int in, off_t *in_off, int out, off_t *out_off, size_t n, unsigned flags)
+static ssize_t f_copy_file_range(int in, off_t *in_off, int out, off_t *out_off, size_t n,
+                                 unsigned flags)
 {
     MOVING(FAULT_COPY, out, n, copy_file_range(in, in_off, out, out_off, n, flags));
 }
@@ -539,7 +542,8 @@ static void sq_shutdown(void *arg)
 
 void fault_sqlite_malloc(void)
 {
-    static const sqlite3_mem_methods m = {sq_malloc, sq_free, sq_realloc, sq_size, sq_round, sq_init, sq_shutdown, NULL};
+    static const sqlite3_mem_methods m = {sq_malloc, sq_free, sq_realloc,  sq_size,
+                                          sq_round,  sq_init, sq_shutdown, NULL};
     if (sqlite3_config(SQLITE_CONFIG_MALLOC, &m) != SQLITE_OK) {
         fprintf(stderr, "fault_sqlite_malloc: SQLite is already in use\n");
         abort();

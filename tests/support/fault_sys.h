@@ -2,24 +2,24 @@
  *
  * Use
  *     fault_install();                                    counts from here on; nothing fails yet
- *     fault_fail(FAULT_WRITE, 3, ENOSPC, FAULT_STICKY);   the 3rd write from now on and all after it
- *     r = lode_push(...);
- *     fault_disarm();                                     counts stay readable
+ *     fault_fail(FAULT_WRITE, 3, ENOSPC, FAULT_STICKY);   the 3rd write from now on and all after
+ * it r = lode_push(...); fault_disarm();                                     counts stay readable
  *     fault_uninstall();
  *
- * Install before the code under test starts a thread; arm and disarm whenever. Counting is exact with threads,
- * but which thread makes the n-th call is not determined.
+ * Install before the code under test starts a thread; arm and disarm whenever. Counting is exact
+ * with threads, but which thread makes the n-th call is not determined.
  *
  * Losing power
  *     fault_track(dir);        everything below dir counts as durable now
  *     ... work ...
- *     fault_power_cut();       rolls dir back to what was synced; close or abandon what was open before
- * The model is the strictest that POSIX allows: a file's bytes and size are durable as of its last fsync or
- * fdatasync (empty if never), a name, its removal and its renaming as of the last fsync of its directory, each
- * directory for itself. Nothing that was not synced survives. One process only: syncs of others are not seen.
+ *     fault_power_cut();       rolls dir back to what was synced; close or abandon what was open
+ * before The model is the strictest that POSIX allows: a file's bytes and size are durable as of
+ * its last fsync or fdatasync (empty if never), a name, its removal and its renaming as of the last
+ * fsync of its directory, each directory for itself. Nothing that was not synced survives. One
+ * process only: syncs of others are not seen.
  *
- * The SQLite VFS "lode" goes through this table, so databases are included; SQLite's memory is too after
- * fault_sqlite_malloc().
+ * The SQLite VFS "lode" goes through this table, so databases are included; SQLite's memory is too
+ * after fault_sqlite_malloc().
  */
 #pragma once
 #include <stdbool.h>
@@ -57,18 +57,23 @@ enum fault_kind {
 enum fault_flags {
     FAULT_ONCE = 0,
     FAULT_STICKY = 1, /* the n-th and every later call of the kind */
-    FAULT_AFTER = 2,  /* the call is made, then its success is denied (a lost reply): renames, links, syncs, unlinks */
+    FAULT_AFTER = 2, /* the call is made, then its success is denied (a lost reply): renames, links,
+                        syncs, unlinks */
 };
 
-void fault_install(void);   /* lode_sys becomes this table; counters 0, nothing armed. May be called again. */
+void fault_install(
+    void); /* lode_sys becomes this table; counters 0, nothing armed. May be called again. */
 void fault_uninstall(void); /* back to the kernel's own; also ends tracking */
 
-/* Arms one fault (replacing another): the nth call of `kind` from now on, nth >= 1, answers `error`. */
+/* Arms one fault (replacing another): the nth call of `kind` from now on, nth >= 1, answers
+ * `error`. */
 void fault_fail(enum fault_kind kind, uint64_t nth, int error, int flags);
-/* Limits the armed fault to descriptors and paths below `dir` (absolute); NULL: everywhere. Counts all the same. */
+/* Limits the armed fault to descriptors and paths below `dir` (absolute); NULL: everywhere. Counts
+ * all the same. */
 void fault_only_below(const char *dir);
 void fault_disarm(void);
-uint64_t fault_fired(void); /* calls that the armed fault has hit since it was armed; stays after fault_disarm */
+uint64_t fault_fired(
+    void); /* calls that the armed fault has hit since it was armed; stays after fault_disarm */
 
 uint64_t fault_count(enum fault_kind kind); /* calls since install or the last fault_zero */
 void fault_zero(void);                      /* counters to 0 */
@@ -90,8 +95,8 @@ struct fault_event {
 void fault_record(bool on);
 const struct fault_event *fault_events(size_t *n);
 
-/* Power cuts: see above. `dir` exists, absolute or relative; a cut leaves it tracked anew. Both end the test program
- * with a message if they cannot do it. */
+/* Power cuts: see above. `dir` exists, absolute or relative; a cut leaves it tracked anew. Both end
+ * the test program with a message if they cannot do it. */
 void fault_track(const char *dir);
 void fault_power_cut(void);
 

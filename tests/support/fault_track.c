@@ -1,8 +1,10 @@
-/* Losing power: what was synced below a directory, and rolling back to it. See fault_sys.h for the model.
+/* Losing power: what was synced below a directory, and rolling back to it. See fault_sys.h for the
+ * model.
  *
- * A node is an inode that has been seen: by the walk at the start, by a sync, or in a synced directory's
- * listing. An O_PATH descriptor pins it, so that the kernel gives its number to no other file while we know it.
- * Durable content of a file is a copy in the scratch directory; of a directory, a list of (name, node).
+ * A node is an inode that has been seen: by the walk at the start, by a sync, or in a synced
+ * directory's listing. An O_PATH descriptor pins it, so that the kernel gives its number to no
+ * other file while we know it. Durable content of a file is a copy in the scratch directory; of a
+ * directory, a list of (name, node).
  */
 #include "support/fault_track.h"
 #include <dirent.h>
@@ -26,14 +28,14 @@ struct entry {
 struct node {
     dev_t dev;
     ino_t ino;
-    int pin;                /* O_PATH descriptor */
+    int pin; /* O_PATH descriptor */
     mode_t mode;
-    bool synced;            /* content below is durable; else the file is empty */
+    bool synced; /* content below is durable; else the file is empty */
     struct timespec mtime;
-    char *target;           /* of a symbolic link */
-    struct entry *entries;  /* of a directory */
+    char *target;          /* of a symbolic link */
+    struct entry *entries; /* of a directory */
     size_t n_entries;
-    char *rebuilt;          /* during a cut: where it lies already (hard links) */
+    char *rebuilt; /* during a cut: where it lies already (hard links) */
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -97,7 +99,8 @@ static size_t node_of(int dirfd, const char *name)
     if (pin < 0)
         die("pin", name);
     nodes = more(nodes, (n_nodes + 1) * sizeof *nodes);
-    nodes[n_nodes] = (struct node){.dev = st.st_dev, .ino = st.st_ino, .pin = pin, .mode = st.st_mode};
+    nodes[n_nodes] =
+        (struct node){.dev = st.st_dev, .ino = st.st_ino, .pin = pin, .mode = st.st_mode};
     if (S_ISLNK(st.st_mode)) {
         char target[PATH_MAX];
         ssize_t n = readlinkat(pin, "", target, sizeof target - 1);
@@ -131,7 +134,8 @@ static void save_listing(size_t dir, int fd)
     for (struct dirent *e; (e = readdir(d));) {
         struct stat st;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) /* just removed by another thread */
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) <
+                0) /* just removed by another thread */
             continue;
         size_t child = node_of(dirfd(d), e->d_name);
         struct node *n = &nodes[dir];
@@ -146,7 +150,8 @@ static void save_content(size_t i)
     char proc[64], copy[128];
     snprintf(proc, sizeof proc, "/proc/self/fd/%d", nodes[i].pin);
     copy_path(i, copy);
-    int in = open(proc, O_RDONLY | O_CLOEXEC), out = open(copy, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int in = open(proc, O_RDONLY | O_CLOEXEC),
+        out = open(copy, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (in < 0 || out < 0)
         die("copy", proc);
     copy_bytes(in, out);
@@ -327,7 +332,8 @@ static void rebuild(size_t i, const char *path)
 /* Moves what is in `from` to the root, which keeps its inode. */
 static void replace_root(const char *from)
 {
-    int old = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fresh = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int old = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+        fresh = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (old < 0 || fresh < 0)
         die("open", from);
     DIR *d = open_listing(old);

@@ -23,12 +23,15 @@ static const int sync_errors[] = {EIO, ENOSPC, 0};
 static const int support_errors[] = {EOPNOTSUPP, ENOSPC, 0};
 
 static const int *const errors_of[FAULT_KINDS] = {
-    [FAULT_OPEN] = open_errors,     [FAULT_READ] = read_errors,       [FAULT_WRITE] = write_errors,
-    [FAULT_SYNC] = sync_errors,     [FAULT_TRUNCATE] = make_errors,   [FAULT_FALLOCATE] = support_errors,
-    [FAULT_STAT] = io_errors,       [FAULT_MKDIR] = make_errors,      [FAULT_UNLINK] = io_errors,
-    [FAULT_LINK] = make_errors,     [FAULT_RENAME] = make_errors,     [FAULT_READLINK] = io_errors,
-    [FAULT_ATTR] = io_errors,       [FAULT_COPY] = support_errors,    [FAULT_MMAP] = memory_errors,
-    [FAULT_LOCK] = lock_errors,     [FAULT_READDIR] = io_errors,      [FAULT_RANDOM] = io_errors,
+    [FAULT_OPEN] = open_errors,     [FAULT_READ] = read_errors,
+    [FAULT_WRITE] = write_errors,   [FAULT_SYNC] = sync_errors,
+    [FAULT_TRUNCATE] = make_errors, [FAULT_FALLOCATE] = support_errors,
+    [FAULT_STAT] = io_errors,       [FAULT_MKDIR] = make_errors,
+    [FAULT_UNLINK] = io_errors,     [FAULT_LINK] = make_errors,
+    [FAULT_RENAME] = make_errors,   [FAULT_READLINK] = io_errors,
+    [FAULT_ATTR] = io_errors,       [FAULT_COPY] = support_errors,
+    [FAULT_MMAP] = memory_errors,   [FAULT_LOCK] = lock_errors,
+    [FAULT_READDIR] = io_errors,    [FAULT_RANDOM] = io_errors,
     [FAULT_MALLOC] = memory_errors, [FAULT_SQLITE_MALLOC] = memory_errors,
 };
 
@@ -46,10 +49,12 @@ struct report {
     bool fired, whole;
 };
 
-static void print_shot(const struct walk *w, const struct fault_shot *shot, const char *why, int detail)
+static void print_shot(const struct walk *w, const struct fault_shot *shot, const char *why,
+                       int detail)
 {
     fprintf(stderr, "fault_walk: %s: LODE_FAULT_SHOT=%s:%llu:%d:%d: %s %d\n", w->s->name,
-            fault_kind_name(shot->kind), (unsigned long long)shot->nth, shot->error, shot->flags, why, detail);
+            fault_kind_name(shot->kind), (unsigned long long)shot->nth, shot->error, shot->flags,
+            why, detail);
 }
 
 /* The driver's own oracle for a result. */
@@ -59,7 +64,8 @@ static bool told_well(int result, const struct lode_err *err)
         return true;
     if (result < 0 && err->code == result && err->text[0])
         return true;
-    fprintf(stderr, "fault_walk: answered %d with the message (%d) \"%s\"\n", result, err->code, err->text);
+    fprintf(stderr, "fault_walk: answered %d with the message (%d) \"%s\"\n", result, err->code,
+            err->text);
     return false;
 }
 
@@ -115,7 +121,8 @@ static void shoot(const struct fault_scenario *s, struct fault_shot *shot, struc
 static void child(const struct fault_scenario *s, struct fault_shot shot, int to_parent)
 {
     struct report report = {0};
-    setenv("CMOCKA_TEST_ABORT", "1", 1); /* an assertion ends the child instead of jumping into its runner */
+    setenv("CMOCKA_TEST_ABORT", "1",
+           1); /* an assertion ends the child instead of jumping into its runner */
     alarm(FAULT_WALK_SECONDS);
     fault_install();
     shoot(s, &shot, &report);
@@ -178,7 +185,8 @@ static void walk_call(struct walk *w, enum fault_kind kind, uint64_t nth)
         for (int flags = FAULT_ONCE; flags <= FAULT_STICKY; flags++) {
             /* A call that is interrupted for ever is no call: only once. */
             bool forever = flags == FAULT_STICKY && (errors[i] == EINTR || errors[i] == EAGAIN);
-            bool picked = i == pick && (flags == sticky || errors[i] == EINTR || errors[i] == EAGAIN);
+            bool picked =
+                i == pick && (flags == sticky || errors[i] == EINTR || errors[i] == EAGAIN);
             struct fault_shot shot = {.kind = kind, .nth = nth, .error = errors[i], .flags = flags};
             if (!forever && (w->all || picked))
                 fire(w, &shot, &report);
@@ -227,7 +235,8 @@ void fault_walk(const struct fault_scenario *s)
     assert_true(fire(&w, &shot, &report)); /* nth 0: no fault */
     memcpy(w.counts, report.counts, sizeof w.counts);
     walk_all(&w);
-    fprintf(stderr, "fault_walk: %s: %zu shots, %zu hit, %zu failed\n", s->name, w.shots, w.hits, w.failed);
+    fprintf(stderr, "fault_walk: %s: %zu shots, %zu hit, %zu failed\n", s->name, w.shots, w.hits,
+            w.failed);
     assert_int_equal(w.failed, 0);
     assert_true(w.hits > 0);
 }

@@ -1,10 +1,11 @@
 /* Failing every fallible call of a scenario, one after the other.
  *
- * fault_walk() first runs the scenario without a fault and counts its calls of each kind; then, for each kind,
- * each call k and each way to fail that kind, it runs it again with that one call failing. Each run is a forked
- * child: a crash or a hang is a failed shot like any other, and nothing leaks from one shot into the next. So the
- * test program must not have started threads itself. All shots in long mode (LODE_TEST_LONG=1), a seeded tenth
- * (LODE_TEST_SEED), with at least the first call of each kind, otherwise.
+ * fault_walk() first runs the scenario without a fault and counts its calls of each kind; then, for
+ * each kind, each call k and each way to fail that kind, it runs it again with that one call
+ * failing. Each run is a forked child: a crash or a hang is a failed shot like any other, and
+ * nothing leaks from one shot into the next. So the test program must not have started threads
+ * itself. All shots in long mode (LODE_TEST_LONG=1), a seeded tenth (LODE_TEST_SEED), with at least
+ * the first call of each kind, otherwise.
  *
  * A shot in the child: prepare -> [arm] run [disarm] -> check -> the driver's own oracle:
  *   - a failure carries a message: err.code is the result and err.text is not empty;
@@ -13,8 +14,8 @@
  *   - no sanitizer report, no signal, no more than FAULT_WALK_SECONDS.
  * cmocka's assertions may be used in all callbacks.
  *
- * To repeat one shot alone: LODE_FAULT_SHOT=write:3:28:0 ./the_test (kind:call:error:flags, as it was printed),
- * with LODE_FAULT_TRACE=1 for the stack where the fault hits.
+ * To repeat one shot alone: LODE_FAULT_SHOT=write:3:28:0 ./the_test (kind:call:error:flags, as it
+ * was printed), with LODE_FAULT_TRACE=1 for the stack where the fault hits.
  */
 #pragma once
 #include <stdbool.h>
@@ -26,9 +27,9 @@
 
 struct fault_shot {
     enum fault_kind kind;
-    uint64_t nth;   /* 0: the run without a fault */
+    uint64_t nth; /* 0: the run without a fault */
     int error, flags;
-    bool fired;     /* in check: the fault has hit a call */
+    bool fired; /* in check: the fault has hit a call */
 };
 
 struct fault_scenario {
@@ -40,9 +41,10 @@ struct fault_scenario {
     /* The oracle, without faults: what must hold after `run` answered `result`. */
     void (*check)(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err);
     void *arg;
-    uint32_t kinds;     /* mask of 1 << FAULT_x; 0: all but FAULT_SQLITE_MALLOC */
-    const char *below;  /* limits the faults to calls below this directory; NULL: everywhere */
-    bool power_cut;     /* tracks `track` and cuts the power between run and check, also in the run without fault */
+    uint32_t kinds;    /* mask of 1 << FAULT_x; 0: all but FAULT_SQLITE_MALLOC */
+    const char *below; /* limits the faults to calls below this directory; NULL: everywhere */
+    bool power_cut;    /* tracks `track` and cuts the power between run and check, also in the run
+                          without fault */
     const char *track;
 };
 
