@@ -503,7 +503,7 @@ static void tls(void **state)
     struct lode_err err = {0};
     char ca[96], where[96];
     if (!http_server_start(&secure, true)) {
-        fprintf(stderr, "SKIPPED: TLS: no openssl to make a certificate\n");
+        print_message("no openssl to make a certificate\n");
         skip();
     }
     snprintf(ca, sizeof ca, "%s/cert.pem", secure.dir);

@@ -267,7 +267,7 @@ static void engine_from_many_threads(const char *name)
     struct reader readers[4];
     struct lode_err err = {0};
     if (lode_io_new(name, 16, &io, &err) < 0) {
-        fprintf(stderr, "SKIPPED: %s\n", err.text);
+        print_message("%s\n", err.text);
         skip();
     }
     int fd = memfd_create("chunks", 0);
