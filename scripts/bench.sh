@@ -6,10 +6,12 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh bench
 [ $# -gt 0 ] || set -- $(cd bench && ls -- *.sh bench_*.py 2> /dev/null)
 export PATH="$PWD/build/release:$PATH"
+python=python3
+[ ! -x build/venv/bin/python ] || python=build/venv/bin/python
 for name in "$@"; do
     echo "==== $name"
     case $name in
-        *.py) python3 "bench/$name" ;;
+        *.py) "$python" "bench/$name" ;;
         *) bash "bench/$name" ;;
     esac
 done
