@@ -18,7 +18,7 @@ struct zip_entry {
 static inline void put(struct lode_buf *b, uint64_t v, int n)
 {
     for (int i = 0; i < n; i++)
-        lode_buf_addc(b, (char)(v >> (8 * i)));
+        lode_buf_addc(b, (char)(i < 8 ? v >> (8 * i) : 0));
 }
 
 static inline void patch(struct lode_buf *b, size_t at, uint64_t v, int n)
