@@ -20,10 +20,12 @@ now=$(made_from)
 mkdir -p build
 [ -x $venv/bin/python ] || python3 -m venv $venv
 rm -f $stamp
-if [ -f $requirements ]; then
-    $venv/bin/pip install -q --disable-pip-version-check -r $requirements
+pip="$venv/bin/pip install -q --disable-pip-version-check"
+# The registry is asked only when the requirements change, so that a changed source needs no network.
+if ! cmp -s $requirements $venv/requirements; then
+    $pip -r $requirements "scikit-build-core>=0.10"
+    cp $requirements $venv/requirements
 fi
-if [ -f pyproject.toml ]; then
-    $venv/bin/pip install -q --disable-pip-version-check .
-fi
+if command -v ccache > /dev/null; then export CMAKE_C_COMPILER_LAUNCHER=ccache; fi
+$pip --no-build-isolation --no-deps --force-reinstall .
 echo "$now" > $stamp
