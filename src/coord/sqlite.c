@@ -75,10 +75,10 @@ static int open_first(struct lode_sq *self, const struct lode_coord_config *conf
         return lode_err_sys(err, "cannot look at %s", lode_q(self->path));
     if (!there && (!config->create || self->read_only))
         return lode_err_set(err, LODE_NOT_FOUND, "there is no root's database %s: run `lode init` first", lode_q(self->path));
-    int r = lode_sq_conn_open(self->path, flags | (config->create && !self->read_only ? SQLITE_OPEN_CREATE : 0), SQ_WRITER, &c, err);
+    int r = lode_sq_conn_open(self->path, flags | (config->create && !self->read_only ? SQLITE_OPEN_CREATE : 0), SQ_WRITER,
+                              self->timeout_ms, &c, err);
     if (r < 0)
         return r;
-    sqlite3_busy_timeout(c->db, (int)self->timeout_ms);
     r = lode_sq_prepare(self, c, config, err);
     /* From here on it only reads: most commands do nothing else. */
     if (r == 0)
@@ -189,10 +189,10 @@ int lode_coord_sqlite_connect(struct lode_coord *coord, sqlite3 **out, struct lo
     if (r < 0)
         return r;
     struct lode_sq *self = lode_sq_of(coord);
-    r = lode_sq_conn_open(self->path, self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, SQ_READER, &c, err);
+    r = lode_sq_conn_open(self->path, self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, SQ_READER,
+                          self->timeout_ms, &c, err);
     if (r < 0)
         return r;
-    sqlite3_busy_timeout(c->db, (int)self->timeout_ms);
     *out = lode_steal(c->db);
     lode_sq_conn_close(c);
     return 0;

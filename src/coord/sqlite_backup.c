@@ -15,6 +15,7 @@
 #include "coord/sqlite_impl.h"
 
 #define STEP_PAGES 1024
+#define PATIENCE_MS 10000 /* with the locks of a file that nobody else should use */
 
 static int copy_pages(sqlite3 *from, sqlite3 *to, struct lode_err *err)
 {
@@ -34,7 +35,7 @@ static int copy_pages(sqlite3 *from, sqlite3 *to, struct lode_err *err)
 static int copy_to_temp(sqlite3 *from, const char *temp, struct lode_err *err)
 {
     struct lode_sq_conn *to;
-    int r = lode_sq_conn_open(temp, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, SQ_WRITER, &to, err);
+    int r = lode_sq_conn_open(temp, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, SQ_WRITER, PATIENCE_MS, &to, err);
     if (r < 0)
         return r;
     bool own = sqlite3_get_autocommit(from);
@@ -138,7 +139,7 @@ int lode_coord_sqlite_recover(const char *backup, const char *path, struct lode_
     struct lode_sq_conn *from;
     int r = lode_sq_check_file_system(path, err);
     if (r == 0)
-        r = lode_sq_conn_open(backup, SQLITE_OPEN_READONLY, SQ_READER, &from, err);
+        r = lode_sq_conn_open(backup, SQLITE_OPEN_READONLY, SQ_READER, PATIENCE_MS, &from, err);
     if (r < 0)
         return r;
     r = recover_from(from, backup, path, err);

@@ -1,4 +1,5 @@
 /* Connections and their kept statements: see coord/sqlite_impl.h. */
+#include <limits.h>
 #include <string.h>
 #include "base/mem.h"
 #include "base/plant.h"
@@ -37,7 +38,7 @@ static const char *const texts[SQ_N_STMTS] = {
     [SQ_LEASE_FOREIGN] = "SELECT 1 FROM lode_lease WHERE boot < ?1 OR boot > ?1 LIMIT 1",
 };
 
-static int code_of(int rc, int number)
+static int code_of(int rc)
 {
     switch (rc & 0xff) {
     case SQLITE_BUSY:
@@ -59,7 +60,7 @@ static int code_of(int rc, int number)
         return LODE_CANCELLED;
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:
-        return number ? lode_code_of_errno(number) : LODE_IO;
+        return LODE_IO;
     default:
         return LODE_INTERNAL;
     }
@@ -71,13 +72,9 @@ int lode_sqlite_err(struct lode_err *err, sqlite3 *db, const char *what)
     int primary = rc & 0xff;
     int number = db && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN) ? sqlite3_system_errno(db) : 0;
     const char *why = db ? sqlite3_errmsg(db) : "out of memory";
-    if (rc == SQLITE_IOERR_NOMEM)
-        number = 0, rc = SQLITE_NOMEM;
-    int r = number ? lode_err_set(err, code_of(rc, number), "%s: %s: %s", what, why, strerror(number))
-                   : lode_err_set(err, code_of(rc, 0), "%s: %s", what, why);
-    if (err)
-        err->sys = number;
-    return r;
+    if (number && rc != SQLITE_IOERR_NOMEM)
+        return lode_err_num(err, number, "%s: %s", what, why);
+    return lode_err_set(err, code_of(rc == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : rc), "%s: %s", what, why);
 }
 
 int lode_sq_exec(sqlite3 *db, const char *sql, const char *what, struct lode_err *err)
@@ -104,8 +101,8 @@ static int configure(struct lode_sq_conn *c, enum lode_sq_role role, struct lode
     return r;
 }
 
-int lode_sq_conn_open(const char *path, int sqlite_flags, enum lode_sq_role role, struct lode_sq_conn **out,
-                      struct lode_err *err)
+int lode_sq_conn_open(const char *path, int sqlite_flags, enum lode_sq_role role, int64_t timeout_ms,
+                      struct lode_sq_conn **out, struct lode_err *err)
 {
     int r = lode_sqlite_vfs_register(err);
     if (r < 0)
@@ -116,13 +113,20 @@ int lode_sq_conn_open(const char *path, int sqlite_flags, enum lode_sq_role role
     int flags = sqlite_flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     if (sqlite3_open_v2(path, &c->db, flags, LODE_SQLITE_VFS) != SQLITE_OK)
         r = lode_sqlite_err(err, c->db, "cannot open the root's database");
-    if (r == 0)
+    if (r == 0) {
+        lode_sq_conn_patience(c, timeout_ms); /* from here on: already the settings read the file */
         r = configure(c, role, err);
+    }
     if (r < 0)
         lode_sq_conn_close(c);
     else
         *out = c;
     return r;
+}
+
+void lode_sq_conn_patience(struct lode_sq_conn *c, int64_t timeout_ms)
+{
+    sqlite3_busy_timeout(c->db, (int)lode_min(lode_max(timeout_ms, (int64_t)1), (int64_t)INT_MAX));
 }
 
 void lode_sq_conn_close(struct lode_sq_conn *c)

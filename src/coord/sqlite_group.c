@@ -11,7 +11,6 @@
  *  3. A group whose commit failed tells every job that had succeeded so: UNAVAILABLE where a sync failed, for then a
  *     crash may yet bring the changes to light.
  */
-#include <limits.h>
 #include <string.h>
 #include "base/clock.h"
 #include "base/limits.h"
@@ -79,11 +78,13 @@ static int count_pages(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-static int open_writer(struct lode_sq *self, struct lode_err *err)
+static int open_writer(struct lode_sq *self, int64_t left_ms, struct lode_err *err)
 {
-    if (self->writer)
+    if (self->writer) {
+        lode_sq_conn_patience(self->writer, left_ms);
         return 0;
-    int r = lode_sq_conn_open(self->path, SQLITE_OPEN_READWRITE, SQ_WRITER, &self->writer, err);
+    }
+    int r = lode_sq_conn_open(self->path, SQLITE_OPEN_READWRITE, SQ_WRITER, left_ms, &self->writer, err);
     if (r == 0)
         sqlite3_wal_hook(self->writer->db, count_pages, self);
     return r;
@@ -108,12 +109,9 @@ static int check_schema(struct lode_sq *self, struct lode_err *err)
 
 static int begin(struct lode_sq *self, int64_t deadline_ms, struct lode_err *err)
 {
-    int r = open_writer(self, err);
-    if (r < 0)
-        return r;
-    int64_t left = lode_max(deadline_ms - lode_mono_ms(), (int64_t)1);
-    sqlite3_busy_timeout(self->writer->db, (int)lode_min(left, (int64_t)INT_MAX));
-    r = lode_sq_run(self->writer, SQ_BEGIN_WRITE, err);
+    int r = open_writer(self, deadline_ms - lode_mono_ms(), err);
+    if (r == 0)
+        r = lode_sq_run(self->writer, SQ_BEGIN_WRITE, err);
     if (r == LODE_UNAVAILABLE)
         r = lode_err_set(err, LODE_TIMEOUT, "%s was locked by another program for the whole time allowed", lode_q(self->path));
     if (r == 0)

@@ -97,8 +97,10 @@ int lode_sq_check_machine(const struct lode_sq_machine *last, const struct lode_
 
 /* ---- sqlite_conn.c ---- */
 enum lode_sq_role { SQ_READER, SQ_WRITER };
-int lode_sq_conn_open(const char *path, int sqlite_flags, enum lode_sq_role role, struct lode_sq_conn **out,
-                      struct lode_err *err) lode_must_use;
+int lode_sq_conn_open(const char *path, int sqlite_flags, enum lode_sq_role role, int64_t timeout_ms,
+                      struct lode_sq_conn **out, struct lode_err *err) lode_must_use;
+/* How long it waits for the locks of others from now on. */
+void lode_sq_conn_patience(struct lode_sq_conn *c, int64_t timeout_ms);
 void lode_sq_conn_close(struct lode_sq_conn *c); /* NULL is safe */
 /* The kept statement, reset and without bindings; NULL and an error. */
 sqlite3_stmt *lode_sq_stmt(struct lode_sq_conn *c, enum lode_sq_stmt which, struct lode_err *err);

@@ -20,10 +20,9 @@ int lode_sq_reader_take(struct lode_sq *self, struct lode_sq_conn **out, struct 
     pthread_mutex_unlock(&self->pool_lock);
     if (!c) {
         int flags = self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-        int r = lode_sq_conn_open(self->path, flags, SQ_READER, &c, err);
+        int r = lode_sq_conn_open(self->path, flags, SQ_READER, self->timeout_ms, &c, err);
         if (r < 0)
             return r;
-        sqlite3_busy_timeout(c->db, (int)self->timeout_ms);
     }
     *out = c;
     return 0;

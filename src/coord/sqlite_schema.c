@@ -167,6 +167,17 @@ static int prepare_locked(struct lode_sq *self, sqlite3 *db, const struct plan *
     return r;
 }
 
+/* SQLite does not wait for readers when it changes the journal's mode: we do. */
+static int set_wal(sqlite3 *db, int64_t deadline_ms, struct lode_err *err)
+{
+    for (;;) {
+        int r = lode_sq_exec(db, "PRAGMA journal_mode = WAL", "cannot set up the root's database", err);
+        if (r != LODE_UNAVAILABLE || lode_mono_ms() >= deadline_ms)
+            return r;
+        lode_sleep_ms(2);
+    }
+}
+
 static int prepare_in_turn(struct lode_sq *self, struct lode_sq_conn *c, const struct plan *plan, struct lode_err *err)
 {
     int64_t deadline = lode_mono_ms() + self->timeout_ms;
@@ -176,7 +187,7 @@ static int prepare_in_turn(struct lode_sq *self, struct lode_sq_conn *c, const s
         r = lode_turn_take(turn, deadline, err);
     if (r < 0)
         return r;
-    r = lode_sq_exec(c->db, "PRAGMA journal_mode = WAL", "cannot set up the root's database", err);
+    r = set_wal(c->db, deadline, err);
     if (r == 0)
         r = lode_sq_run(c, SQ_BEGIN_WRITE, err);
     if (r == 0) {
