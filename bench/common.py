@@ -76,3 +76,25 @@ class Verdict:
         for line in self.missed:
             print(f"missed: {line}")
         sys.exit(1 if self.missed else 0)
+
+
+class Server:
+    """`lode serve` on a free port of loopback, for a `with` block. It has the root, its URL and an admin token."""
+
+    def __init__(self, root, *options):
+        self.root, self.options = root, options
+        self.env = {**os.environ, "LODE_URL": str(root)}
+
+    def __enter__(self):
+        made = subprocess.run([LODE, "token", "add", "--scope", "admin", "bench", "-q"], env=self.env, check=True,
+                              stdout=subprocess.PIPE, text=True)
+        self.token = made.stdout.strip()
+        self.process = subprocess.Popen([LODE, "serve", "-q", "--listen", "127.0.0.1:0", *self.options], env=self.env,
+                                        stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().strip()
+        self.port = int(self.url.rsplit(":", 1)[1])
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
