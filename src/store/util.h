@@ -1,6 +1,7 @@
 /* What several files of this room share; nothing here is for the rooms below. */
 #pragma once
 #include <lode/store_ops.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include "base/err.h"
 
@@ -27,3 +28,9 @@ bool lode_key_beneath(const char *key, const char *dir);
 
 /* The first failure of a batch is what read_wait tells; later ones are dropped. */
 void lode_err_keep_first(struct lode_err *first, const struct lode_err *next);
+
+/* A condition whose timed waits run on CLOCK_MONOTONIC. */
+void lode_cond_init(pthread_cond_t *cond);
+
+/* Waits until the condition is signalled or lode_mono_ns() reaches `until`. */
+void lode_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t until_ns);

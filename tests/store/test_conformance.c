@@ -60,13 +60,82 @@ static struct lode_store *open_store(const struct store_maker *self, void *place
     return how->decorate ? how->decorate(store) : store;
 }
 
+static struct lode_store *in_retry(struct lode_store *inner)
+{
+    static const struct lode_retry_policy policy = {.attempts = 3, .base_ms = 1, .max_ms = 2};
+    struct lode_store *store = NULL;
+    assert_int_equal(lode_store_retry(inner, &policy, &store, NULL), 0);
+    return store;
+}
+
+/* Bounds low enough to be felt: chunks of 7 kB, three at once. */
+static struct lode_store *in_limit(struct lode_store *inner)
+{
+    static const struct lode_limit_policy policy = {
+        .read_bytes_per_s = 2000u << 20, .write_bytes_per_s = 2000u << 20, .in_flight_bytes = 7000, .in_flight_ops = 3};
+    struct lode_store *store = NULL;
+    assert_int_equal(lode_store_limit(inner, &policy, &store, NULL), 0);
+    return store;
+}
+
+static struct lode_store *in_verify(struct lode_store *inner)
+{
+    static const struct lode_verify_table table = {.block_size = 4096, .allow_unknown = true};
+    struct lode_store *store = NULL;
+    assert_int_equal(lode_store_verify(inner, &table, &store, NULL), 0);
+    return store;
+}
+
+static struct lode_fault no_fault(void *arg, const char *op, const char *key)
+{
+    return (struct lode_fault){0};
+}
+
+static struct lode_store *in_fault(struct lode_store *inner)
+{
+    struct lode_store *store = NULL;
+    assert_int_equal(lode_store_fault(inner, no_fault, NULL, &store, NULL), 0);
+    return store;
+}
+
+/* Every other read, look, list and part fails once: the retry around it must hide that. */
+static struct lode_fault every_other(void *arg, const char *op, const char *key)
+{
+    static _Atomic unsigned calls;
+    bool safe = !strcmp(op, "read") || !strcmp(op, "stat") || !strcmp(op, "list") || !strcmp(op, "write_part");
+    bool fails = safe && atomic_fetch_add(&calls, 1) % 2;
+    return (struct lode_fault){.kind = fails ? LODE_FAULT_FAIL : LODE_FAULT_NONE, .code = LODE_UNAVAILABLE};
+}
+
+static struct lode_store *in_retry_of_fault(struct lode_store *inner)
+{
+    static const struct lode_retry_policy policy = {.attempts = 60, .base_ms = 0, .max_ms = 0};
+    struct lode_store *faulty = NULL, *store = NULL;
+    assert_int_equal(lode_store_fault(inner, every_other, NULL, &faulty, NULL), 0);
+    assert_int_equal(lode_store_retry(faulty, &policy, &store, NULL), 0);
+    return store;
+}
+
+static struct lode_store *in_all(struct lode_store *inner)
+{
+    return in_limit(in_retry(in_verify(in_fault(inner))));
+}
+
 static const char *const scramble[] = {"scramble", "42", NULL};
-static const struct how bare = {0}, scrambled = {scramble, NULL};
+/* One row a store and decorator. */
+#define ROWS(name, place, options)                                                          \
+    {name, new_##place, open_store, clear_##place, &(const struct how){options, NULL}},            \
+    {name "+retry", new_##place, open_store, clear_##place, &(const struct how){options, in_retry}}, \
+    {name "+limit", new_##place, open_store, clear_##place, &(const struct how){options, in_limit}}, \
+    {name "+verify", new_##place, open_store, clear_##place, &(const struct how){options, in_verify}}, \
+    {name "+fault", new_##place, open_store, clear_##place, &(const struct how){options, in_fault}}, \
+    {name "+retry+faults", new_##place, open_store, clear_##place, &(const struct how){options, in_retry_of_fault}}, \
+    {name "+all", new_##place, open_store, clear_##place, &(const struct how){options, in_all}}
 
 static const struct store_maker makers[] = {
-    {"posix", new_dir, open_store, clear_dir, &bare},
-    {"mem", new_name, open_store, clear_name, &bare},
-    {"mem-scrambled", new_name, open_store, clear_name, &scrambled},
+    ROWS("posix", dir, NULL),
+    ROWS("mem", name, NULL),
+    ROWS("mem-scrambled", name, scramble),
 };
 
 int main(void)
