@@ -1,0 +1,9 @@
+/* A whole npz file: any bytes give an index that holds what it promises, or an error. */
+#include "format/formats.h"
+#include "fuzz/one_format.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_format(&lode_format_npz, "m.npz", data, size);
+    return 0;
+}
