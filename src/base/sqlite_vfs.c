@@ -667,25 +667,29 @@ static sqlite3_vfs lode_vfs = {
     .xGetLastError = vfs_last_error,
 };
 
-static int registered;
-
-static void register_once(void)
+/* Answers SQLite's code; what failed for want of memory is tried again by the next call. */
+static int register_vfs(void)
 {
-    if (sqlite3_initialize() != SQLITE_OK || !unix_vfs()) {
-        registered = SQLITE_ERROR;
-        return;
-    }
+    int rc = sqlite3_initialize();
+    if (rc != SQLITE_OK || sqlite3_vfs_find(LODE_SQLITE_VFS))
+        return rc;
+    if (!unix_vfs())
+        return SQLITE_ERROR;
     lode_vfs.szOsFile = lode_max((int)sizeof(struct vfs_file), unix_vfs()->szOsFile);
     lode_vfs.mxPathname = unix_vfs()->mxPathname;
-    registered = sqlite3_vfs_register(&lode_vfs, 0);
+    return sqlite3_vfs_register(&lode_vfs, 0);
 }
 
 int lode_sqlite_vfs_register(struct lode_err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_once);
-    if (registered != SQLITE_OK)
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    int rc = register_vfs();
+    pthread_mutex_unlock(&lock);
+    if (rc == SQLITE_NOMEM)
+        return lode_err_nomem(err, "SQLite");
+    if (rc != SQLITE_OK)
         return lode_err_set(err, LODE_INTERNAL, "SQLite refused the '%s' VFS (%d)", LODE_SQLITE_VFS,
-                            registered);
+                            rc);
     return 0;
 }

@@ -22,5 +22,5 @@
 #define LODE_SQLITE_VFS "lode"
 
 /* Registers the VFS, not as the default: name it in sqlite3_open_v2(). May be called often and from
- * any thread. INTERNAL if SQLite refuses. */
+ * any thread. NO_MEMORY, INTERNAL if SQLite refuses. */
 int lode_sqlite_vfs_register(struct lode_err *err) lode_must_use;

@@ -29,6 +29,7 @@ static struct {
 } armed;
 static uint64_t fired;
 static int sync_ms, read_ms;
+static bool pretend_syncs; /* set before threads start */
 static bool recording;
 static struct fault_event events[FAULT_EVENTS_MAX];
 static size_t n_events;
@@ -194,14 +195,21 @@ static int tracked_sync(int fd, int result)
     return result;
 }
 
+/* A pretended sync still fails for what is no file. */
+static int real_sync(int fd, int (*sync)(int))
+{
+    struct stat st;
+    return pretend_syncs ? fstat(fd, &st) : sync(fd);
+}
+
 static int f_fsync(int fd)
 {
-    PLAIN(FAULT_SYNC, fd, NULL, tracked_sync(fd, fsync(fd)));
+    PLAIN(FAULT_SYNC, fd, NULL, tracked_sync(fd, real_sync(fd, fsync)));
 }
 
 static int f_fdatasync(int fd)
 {
-    PLAIN(FAULT_SYNC, fd, NULL, tracked_sync(fd, fdatasync(fd)));
+    PLAIN(FAULT_SYNC, fd, NULL, tracked_sync(fd, real_sync(fd, fdatasync)));
 }
 
 static int f_sync_file_range(int fd, off_t offset, off_t n, unsigned flags)
@@ -387,6 +395,7 @@ void fault_install(void)
     fault_zero();
     fault_slow_sync(0);
     fault_slow_read(0);
+    fault_pretend_syncs(false);
     fault_record(false);
     lode_sys = &table;
 }
@@ -464,6 +473,11 @@ void fault_slow_read(int ms)
     pthread_mutex_lock(&mutex);
     read_ms = ms;
     pthread_mutex_unlock(&mutex);
+}
+
+void fault_pretend_syncs(bool on)
+{
+    pretend_syncs = on;
 }
 
 void fault_record(bool on)

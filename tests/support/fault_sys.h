@@ -81,6 +81,9 @@ const char *fault_kind_name(enum fault_kind kind);
 
 /* Every sync takes this much longer; 0 ends it. */
 void fault_slow_sync(int ms);
+/* Syncs are counted, tracked and answered, but not made: they cost milliseconds that a test does
+ * not need, since the power is only cut here. Set before threads start. */
+void fault_pretend_syncs(bool on);
 /* Every read takes this much longer; 0 ends it. */
 void fault_slow_read(int ms);
 

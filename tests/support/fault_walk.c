@@ -125,6 +125,7 @@ static void child(const struct fault_scenario *s, struct fault_shot shot, int to
            1); /* an assertion ends the child instead of jumping into its runner */
     alarm(FAULT_WALK_SECONDS);
     fault_install();
+    fault_pretend_syncs(true);
     shoot(s, &shot, &report);
     if (write(to_parent, &report, sizeof report) != sizeof report)
         _exit(3);

@@ -12,7 +12,7 @@
  *   - a result of 0 needs no fault to have been fatal: `check` proves that the work is whole;
  *   - no descriptor is open that was not open before `run`;
  *   - no sanitizer report, no signal, no more than FAULT_WALK_SECONDS.
- * cmocka's assertions may be used in all callbacks.
+ * cmocka's assertions may be used in all callbacks. Syncs are only pretended (fault_pretend_syncs).
  *
  * To repeat one shot alone: LODE_FAULT_SHOT=write:3:28:0 ./the_test (kind:call:error:flags, as it
  * was printed), with LODE_FAULT_TRACE=1 for the stack where the fault hits.
