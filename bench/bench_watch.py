@@ -39,7 +39,7 @@ def embedded(client, root, moves):
     begins = []
     for i in range(moves):
         begins.append(time.clock_gettime(time.CLOCK_MONOTONIC))
-        client.set_alias("rank", "prod", f"v{i % 2}")
+        client.promote(f"rank@v{i % 2}", "prod")
         time.sleep(0.1)
     time.sleep(0.5)
     watcher.terminate()
@@ -69,7 +69,7 @@ async def served(server, client, watchers, moves):
         times.clear()
     for i in range(moves):
         begins.append(time.clock_gettime(time.CLOCK_MONOTONIC))
-        await loop.run_in_executor(None, client.set_alias, "rank", "prod", f"v{i % 2}")
+        await loop.run_in_executor(None, client.promote, f"rank@v{i % 2}", "prod")
         await asyncio.sleep(0.2)
     await asyncio.sleep(1)
     for task in tasks:
@@ -96,6 +96,7 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="lode-bench-", dir="/var/tmp") as place:
         root = pathlib.Path(place) / "root"
+        common.run([common.LODE, "init"], env={**os.environ, "LODE_URL": str(root)})
         client = lode.Client(str(root))
         (root.parent / "weights.bin").write_bytes(os.urandom(1024))
         for version in ("v0", "v1"):
