@@ -137,8 +137,7 @@ static void *run_client(void *arg)
         *self->n = i + 1;
         int r = op->kind == LIN_GET ? do_get(self, op) : op->kind == LIN_SNAP ? do_snap(self, op) : do_write(self, op);
         op->ret = (int64_t)lode_mono_ns();
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        op->unknown = r < 0;
+        __atomic_store_n(&op->unknown, r < 0, __ATOMIC_RELEASE); /* after `ret`, also for who reads after a kill */
         if (kit_random(&self->seed) % 4 == 0)
             usleep(kit_random(&self->seed) % 1500);
     }
