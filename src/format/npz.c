@@ -122,6 +122,8 @@ static int inflate_front(struct npz *self, const void *bytes, size_t len, struct
         self->z.avail_out = (unsigned)room;
         int r = inflate(&self->z, Z_NO_FLUSH);
         self->bytes.len += room - self->z.avail_out;
+        if (r == Z_MEM_ERROR)
+            return lode_err_nomem(err, self->what);
         bool more = r == Z_OK || (r == Z_STREAM_END && self->bytes.len >= wanted(self)) ||
                     (r == Z_BUF_ERROR && self->z.avail_in == 0);
         if (!more)
