@@ -102,6 +102,15 @@ int posix_make_dir(struct posix_store *self, const char *dir, int *fd, struct lo
     return 0;
 }
 
+int posix_engine(struct posix_store *self, struct lode_io **io, struct lode_err *err)
+{
+    pthread_mutex_lock(&self->lock);
+    int r = self->io ? 0 : lode_io_get(&self->io, err);
+    *io = self->io;
+    pthread_mutex_unlock(&self->lock);
+    return r;
+}
+
 static int posix_stat(struct lode_store *store, const char *key, struct lode_store_stat *out, struct lode_err *err)
 {
     struct posix_store *self = posix_of(store);
@@ -148,6 +157,8 @@ static void posix_close(struct lode_store *store)
     struct posix_store *self = posix_of(store);
     if (self->dir >= 0)
         lode_sys->close(self->dir);
+    lode_io_unref(self->io);
+    pthread_mutex_destroy(&self->lock);
     posix_synced_release(&self->synced);
     lode_free(self->base.url);
     lode_free(self);
@@ -257,6 +268,7 @@ static int posix_open(const struct lode_store_config *config, struct lode_store 
         lode_free(self);
         return lode_err_nomem(err, "a store");
     }
+    pthread_mutex_init(&self->lock, NULL);
     self->dir = -1;
     self->base.ops = &lode_store_posix_ops;
     self->base.caps = LODE_STORE_IF_ABSENT | LODE_STORE_RENAME_DIR | LODE_STORE_OPEN_LOCAL | LODE_STORE_LIST |

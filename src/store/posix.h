@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include "base/digest.h"
 #include "base/err.h"
+#include "io/engine.h"
 
 #define POSIX_STAGING "_staging"
 #define POSIX_PARTS "_staging/.parts"
@@ -41,6 +42,8 @@ struct posix_store {
     struct lode_store_base base;
     int dir;                            /* the base directory */
     _Atomic bool poisoned;
+    pthread_mutex_t lock;               /* guards io */
+    struct lode_io *io;                 /* the shared engine; NULL until the first read that wants it */
     struct posix_synced synced;
 };
 
@@ -61,6 +64,9 @@ int posix_open_dir(struct posix_store *self, const char *dir, int *fd, struct lo
 
 /* The same, making what is missing of it. */
 int posix_make_dir(struct posix_store *self, const char *dir, int *fd, struct lode_err *err);
+
+/* The I/O engine, borrowed until close. Got late, for looking and listing need no threads. */
+int posix_engine(struct posix_store *self, struct lode_io **io, struct lode_err *err);
 
 void posix_fill_stat(const struct stat *st, struct lode_store_stat *out);
 
