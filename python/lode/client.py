@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 from typing import Any, AsyncIterator, Dict, Iterator, List, Optional, Sequence, Union
 
