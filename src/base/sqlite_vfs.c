@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/sys.h"
 
 /* Lock bytes of a database file. */
@@ -150,11 +151,11 @@ static int vfs_sync(sqlite3_file *file, int flags)
     struct vfs_file *f = file_of(file);
     if (f->poisoned)
         return SQLITE_IOERR_FSYNC;
-    if (sync_file(f->fd) < 0) {
-        f->poisoned = true;
+    if (!LODE_PLANTED(vfs_no_sync) && sync_file(f->fd) < 0) {
+        f->poisoned = !LODE_PLANTED(vfs_forgives_sync);
         return fail(f, SQLITE_IOERR_FSYNC);
     }
-    if (f->sync_dir && sync_dir_of(f->path) < 0) {
+    if (f->sync_dir && !LODE_PLANTED(vfs_no_dir_sync) && sync_dir_of(f->path) < 0) {
         f->poisoned = true;
         return fail(f, SQLITE_IOERR_DIR_FSYNC);
     }

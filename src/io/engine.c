@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/sys.h"
 #include "io/engine_impl.h"
 
@@ -142,7 +143,7 @@ static int verdict(struct lode_io_op *op, ssize_t result)
         return op->kind == LODE_IO_READ ? ENODATA : EIO;
     op->tries = 0;
     op->moved += (size_t)result;
-    return op->moved < op->len ? -1 : 0;
+    return op->moved < op->len && !LODE_PLANTED(io_short_is_whole) ? -1 : 0;
 }
 
 bool lode_io_step(struct lode_io_op *op, ssize_t result)
@@ -245,7 +246,7 @@ static bool enqueue(struct lode_io_batch *batch, struct lode_io_op *op, size_t n
 {
     struct lode_io *io = batch->io;
     pthread_mutex_lock(&io->lock);
-    bool cancelled = batch->cancelled;
+    bool cancelled = batch->cancelled && !LODE_PLANTED(io_cancel_is_late);
     for (size_t i = 0; !cancelled && i < n; i++) {
         if (batch->tail)
             batch->tail->next = &op[i];

@@ -4,6 +4,7 @@
 #include <strings.h>
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "io/http_impl.h"
@@ -87,7 +88,7 @@ static size_t on_header(char *line, size_t one, size_t n, void *arg)
 static size_t into_memory(struct lode_http_call *call, const char *p, size_t n)
 {
     const struct lode_http_ask *ask = &call->ask;
-    if (n > ask->into_len - call->reply.received)
+    if (n > ask->into_len - call->reply.received && !LODE_PLANTED(http_longer_than_asked))
         return stop(call, LODE_LIMIT, "the reply is longer than what was asked for");
     memcpy((char *)ask->into + call->reply.received, p, n);
     call->reply.received += n;
@@ -211,7 +212,7 @@ static bool is_home(const struct lode_http *http, const char *url)
 static bool add_token(struct lode_http_call *call)
 {
     const struct lode_http *http = call->http;
-    if (!http->token || !is_home(http, call->ask.url))
+    if (!http->token || (!is_home(http, call->ask.url) && !LODE_PLANTED(http_token_abroad)))
         return true;
     char *line = lode_asprintf("Authorization: Bearer %s", http->token);
     bool ok = add_line(call, line);
