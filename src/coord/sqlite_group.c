@@ -70,6 +70,25 @@ static struct lode_sq_job *line_take(struct lode_sq *self)
     return group;
 }
 
+/* Back to the head of the line: those that were taken and still have time. Answers the rest. */
+static struct lode_sq_job *line_return(struct lode_sq *self, struct lode_sq_job *group)
+{
+    struct lode_sq_job *late = NULL, *early = NULL, **late_end = &late, **early_end = &early;
+    int64_t now = lode_mono_ms();
+    for (struct lode_sq_job *job = group; job; job = job->next) {
+        struct lode_sq_job ***end = job->deadline_ms <= now ? &late_end : &early_end;
+        job->state = job->deadline_ms <= now ? JOB_TAKEN : JOB_WAITING;
+        **end = job;
+        *end = &job->next;
+    }
+    *late_end = NULL;
+    *early_end = self->first;
+    if (!self->first && early)
+        self->last = early_end;
+    self->first = early;
+    return late;
+}
+
 /* ---- one group, by its leader ---- */
 
 static int count_pages(void *arg, sqlite3 *db, const char *name, int pages)
@@ -169,11 +188,18 @@ static void tell(struct lode_sq *self, struct lode_sq_job *group)
     pthread_mutex_unlock(&self->group_lock);
 }
 
-/* Runs and commits; the revision after it is published. */
+/* Runs and commits; the revision after it is published. Where only the time ran out, those of the group that have more
+ * stand in line again. */
 static int run_group(struct lode_sq *self, struct lode_sq_job **group, struct lode_err *err)
 {
     uint64_t revision = 0, compacted;
     int r = begin(self, (*group)->deadline_ms, err);
+    if (r == LODE_TIMEOUT) {
+        pthread_mutex_lock(&self->group_lock);
+        *group = line_return(self, *group);
+        pthread_mutex_unlock(&self->group_lock);
+        return r;
+    }
     for (struct lode_sq_job *job = *group; r == 0 && job; job = job->next)
         r = run_job(self, job, err);
     if (r == 0)
