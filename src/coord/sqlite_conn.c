@@ -32,7 +32,8 @@ static const char *const texts[SQ_N_STMTS] = {
     [SQ_LEASE_KEEP] = "UPDATE lode_lease SET end_ms = ?2 + ttl_ms WHERE id = ?1 AND boot = ?3 AND end_ms > ?2",
     [SQ_LEASE_ALIVE] = "SELECT 1 FROM lode_lease WHERE id = ?1 AND boot = ?3 AND end_ms > ?2",
     [SQ_LEASE_DROP] = "DELETE FROM lode_lease WHERE id = ?1",
-    [SQ_LEASE_ENDED] = "SELECT id FROM lode_lease WHERE boot <> ?1 OR end_ms <= ?2 ORDER BY id LIMIT 64",
+    [SQ_LEASE_ENDED] = "SELECT id FROM lode_lease WHERE boot = ?1 AND end_ms <= ?2 UNION ALL SELECT id FROM lode_lease WHERE boot < ?1 "
+                       "UNION ALL SELECT id FROM lode_lease WHERE boot > ?1 LIMIT 64",
     [SQ_LEASE_KEYS] = "SELECT key FROM lode_kv WHERE lease = ?1 AND lease <> 0 ORDER BY key",
     [SQ_LEASE_NEXT] = "SELECT min(end_ms) FROM lode_lease WHERE boot = ?1",
     [SQ_LEASE_FOREIGN] = "SELECT 1 FROM lode_lease WHERE boot < ?1 OR boot > ?1 LIMIT 1",

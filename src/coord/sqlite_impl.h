@@ -27,7 +27,7 @@
 #include "coord/sqlite.h"
 #include "coord/turn.h"
 
-#define LODE_SQ_SCHEMA 1
+#define LODE_SQ_SCHEMA 2
 #define LODE_SQ_APPLICATION 0x4c6f6465   /* "Lode" */
 #define LODE_SQ_LOG_SHIFT 20             /* id of a log row: revision << 20 | index */
 

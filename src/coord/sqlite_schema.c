@@ -22,10 +22,13 @@ static const char tables[] =
     "CREATE TABLE lode_log (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key TEXT NOT NULL, value BLOB, "
     "    created INTEGER NOT NULL, lease INTEGER NOT NULL);"
     "CREATE TABLE lode_lease (id INTEGER PRIMARY KEY AUTOINCREMENT, ttl_ms INTEGER NOT NULL, "
-    "    end_ms INTEGER NOT NULL, boot TEXT NOT NULL);";
+    "    end_ms INTEGER NOT NULL, boot TEXT NOT NULL);"
+    "CREATE INDEX lode_lease_end ON lode_lease (boot, end_ms);";
 
 /* upgrades[n - 1] makes n + 1 of n. */
-static const char *const upgrades[LODE_SQ_SCHEMA] = {NULL};
+static const char *const upgrades[LODE_SQ_SCHEMA - 1] = {
+    "CREATE INDEX lode_lease_end ON lode_lease (boot, end_ms);", /* 2: a poll of thousands of leases is a look-up */
+};
 
 struct shape {
     int64_t application, version;
