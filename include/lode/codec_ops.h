@@ -1,5 +1,4 @@
-/* How a codec is taught to Lode, also by plug-ins (LODE_PLUGINS): they export
- * `const struct lode_codec_ops *lode_plugin_codecs[]`, NULL-ended. */
+/* How a codec is taught to Lode, also by plug-ins (LODE_PLUGINS). */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +31,10 @@ struct lode_codec_ops {
     int (*decode)(const void *stored, size_t stored_len, void *out, size_t raw_len,
                   struct lode_err *err);
 };
+
+/* A plug-in exports this function under the name `lode_plugin_codec`; the table that it answers
+ * ends with NULL and lives as long as the process. NULL where it has none for this ABI. */
+typedef const struct lode_codec_ops *const *lode_plugin_codec_fn(uint32_t abi);
 
 #ifdef __cplusplus
 }

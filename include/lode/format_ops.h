@@ -6,8 +6,6 @@
  * is fed them. Headers may be large, so bytes are fed in pieces as they arrive and should be
  * consumed as they come. Nothing in a file is ever executed. Input is hostile: every size is
  * checked before it is used, and memory is bounded.
- *
- * A plug-in exports `const struct lode_format_ops *lode_plugin_formats[]`, NULL-ended.
  */
 #pragma once
 #include <stddef.h>
@@ -88,6 +86,10 @@ struct lode_format_ops {
     /* Frees the parser; NULL is not passed. */
     void (*close)(struct lode_format *self);
 };
+
+/* A plug-in exports this function under the name `lode_plugin_format`; the table that it answers
+ * ends with NULL and lives as long as the process. NULL where it has none for this ABI. */
+typedef const struct lode_format_ops *const *lode_plugin_format_fn(uint32_t abi);
 
 /* For parsers: see the contract in the library's format/index.h. Adds a tensor that is one raw
  * extent ... */

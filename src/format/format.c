@@ -1,10 +1,12 @@
 /* The table of formats and the driver of their parsers: see format/format.h. */
 #include "format/format.h"
+#include <pthread.h>
 #include <string.h>
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/name.h"
+#include "base/plugin.h"
 #include "format/formats.h"
 
 enum { PIECE = 1 << 20 };
@@ -21,7 +23,12 @@ const struct lode_format_ops *const *lode_formats(void)
     return table;
 }
 
-int lode_format_register(const struct lode_format_ops *ops, struct lode_err *err)
+/* Entries are only ever added, under the lock; whoever makes an index has taken it once, and then
+ * reads on without. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool plugins_loaded;
+
+static int add_format(const struct lode_format_ops *ops, struct lode_err *err)
 {
     size_t n = 0;
     if (ops->abi != LODE_FORMAT_ABI)
@@ -35,8 +42,50 @@ int lode_format_register(const struct lode_format_ops *ops, struct lode_err *err
     }
     if (n == LODE_FORMATS_MAX)
         return lode_err_set(err, LODE_LIMIT, "more than %d formats", LODE_FORMATS_MAX);
-    table[n] = ops;
+    __atomic_store_n(&table[n], ops, __ATOMIC_RELEASE);
     return 0;
+}
+
+int lode_format_register(const struct lode_format_ops *ops, struct lode_err *err)
+{
+    pthread_mutex_lock(&lock);
+    int r = add_format(ops, err);
+    pthread_mutex_unlock(&lock);
+    return r;
+}
+
+struct plugin_formats {
+    int result;
+    struct lode_err *err;
+};
+
+/* All formats of one plug-in; true ends the search at an error. */
+static bool add_of_plugin(void *arg, void *symbol, const char *path)
+{
+    struct plugin_formats *w = arg;
+    const struct lode_format_ops *const *ops = ((lode_plugin_format_fn *)symbol)(LODE_FORMAT_ABI);
+    for (; ops && *ops; ops++) {
+        w->result = add_format(*ops, w->err);
+        if (w->result == LODE_EXISTS)
+            w->result = 0; /* an earlier try came this far */
+        if (w->result < 0) {
+            lode_err_prefix(w->err, "%s", path);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int load_plugins(struct lode_err *err)
+{
+    struct plugin_formats w = {.err = err};
+    pthread_mutex_lock(&lock);
+    int r = plugins_loaded ? 0 : lode_plugin_each("lode_plugin_format", add_of_plugin, &w, err);
+    if (r == 0)
+        r = w.result;
+    plugins_loaded = r == 0;
+    pthread_mutex_unlock(&lock);
+    return r;
 }
 
 /* ---- which format takes which file ---- */
@@ -205,6 +254,9 @@ int lode_format_index_files(struct lode_format_input *files, size_t n, lode_form
     if (n > LODE_VERSION_FILES_MAX)
         return lode_err_set(err, LODE_LIMIT, "more than %d files in one version",
                             LODE_VERSION_FILES_MAX);
+    int e = load_plugins(err);
+    if (e < 0)
+        return e;
     _cleanup_index_builder_ struct lode_index_builder *into = lode_index_builder_new();
     _cleanup_free_ struct lode_format_file *set = lode_calloc(n, sizeof *set);
     _cleanup_free_ const struct lode_format_ops **taken = lode_calloc(n, sizeof *taken);

@@ -15,8 +15,9 @@
 /* All formats, NULL-ended: the built-in ones, then the registered. */
 const struct lode_format_ops *const *lode_formats(void);
 
-/* Adds a plug-in's format. Not thread-safe: before the first index is made. INVALID for another ABI
- * or an incomplete table, EXISTS for a name that is taken, LIMIT above LODE_FORMATS_MAX. */
+/* Adds a format; those of LODE_PLUGINS are added by themselves when the first index is made. Any
+ * thread. INVALID for another ABI or an incomplete table, EXISTS for a name that is taken, LIMIT
+ * above LODE_FORMATS_MAX. */
 int lode_format_register(const struct lode_format_ops *ops, struct lode_err *err) lode_must_use;
 
 /* Reads exactly `len` bytes of file `number` at `offset` into `into`; 0 or a negative code. */
