@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +197,113 @@ static void every_call_fails_and_power_goes(void **state)
     fault_walk(&s);
 }
 
+/* ---- several threads, whose transactions share a commit ---- */
+
+#define WRITERS 4
+#define EACH 3
+
+struct writer {
+    struct lode_coord *coord;
+    int number, acked, result;
+    struct lode_err err;
+};
+static struct writer writers[WRITERS];
+
+static void key_of(int writer, int n, const char *half, char out[32])
+{
+    snprintf(out, 32, "w%d/%d/%s", writer, n, half);
+}
+
+static void *write_pairs(void *arg)
+{
+    struct writer *w = arg;
+    for (int n = 0; n < EACH; n++) {
+        char a[32], b[32];
+        key_of(w->number, n, "a", a);
+        key_of(w->number, n, "b", b);
+        struct lode_coord_op ops[] = {{.kind = LODE_COORD_PUT, .key = a, .value = "1", .len = 1},
+                                      {.kind = LODE_COORD_PUT, .key = b, .value = "1", .len = 1}};
+        struct lode_coord_txn txn = {.ops = ops, .n_ops = 2};
+        struct lode_coord_txn_result result;
+        w->result = lode_coord_txn(w->coord, &txn, &result, &w->err);
+        if (w->result < 0)
+            break;
+        lode_coord_txn_result_release(&result);
+        w->acked++;
+    }
+    return NULL;
+}
+
+static int run_writers(void *arg, struct lode_err *err)
+{
+    struct lode_coord_config config = {.url = url, .create = true, .timeout_ms = 300};
+    struct lode_coord *c;
+    pthread_t ids[WRITERS];
+    memset(writers, 0, sizeof writers);
+    int r = lode_coord_open(&config, &c, err);
+    if (r < 0)
+        return r;
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (struct writer){.coord = c, .number = i};
+        pthread_create(&ids[i], NULL, write_pairs, &writers[i]);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(ids[i], NULL);
+        if (r == 0 && writers[i].result < 0) {
+            r = writers[i].result;
+            *err = writers[i].err;
+        }
+    }
+    lode_coord_close(c);
+    return r;
+}
+
+static bool is_there(struct lode_coord *c, int writer, int n, const char *half)
+{
+    char key[32];
+    struct lode_coord_kv kv;
+    key_of(writer, n, half, key);
+    int r = lode_coord_get(c, key, &kv, NULL);
+    assert_true(r == 0 || r == LODE_NOT_FOUND);
+    if (r == 0)
+        lode_coord_kv_release(&kv);
+    return r == 0;
+}
+
+static void check_writers(void *arg, const struct fault_shot *shot, int result,
+                          const struct lode_err *run_err)
+{
+    struct lode_coord_config config = {.url = url, .create = true, .timeout_ms = 300};
+    struct lode_coord *c;
+    assert_int_equal(lode_coord_open(&config, &c, NULL), 0);
+    for (int i = 0; i < WRITERS; i++) {
+        for (int n = 0; n < EACH; n++) {
+            bool a = is_there(c, i, n, "a"), b = is_there(c, i, n, "b");
+            assert_int_equal(a, b);
+            if (n < writers[i].acked)
+                assert_true(a);
+            if (n > writers[i].acked) /* only the one that failed may have happened */
+                assert_false(a);
+        }
+    }
+    lode_coord_close(c);
+    check_sound();
+}
+
+static void threads_under_faults(void **state)
+{
+    const struct fault_scenario s = {.name = "coord, threads",
+                                     .prepare = prepare,
+                                     .run = run_writers,
+                                     .check = check_writers,
+                                     .power_cut = true,
+                                     .track = dir,
+                                     .kinds = 1u << FAULT_SYNC | 1u << FAULT_WRITE |
+                                              1u << FAULT_LOCK | 1u << FAULT_MALLOC |
+                                              1u << FAULT_OPEN};
+    fault_walk(&s);
+}
+
 static int remove_dir(void **state)
 {
     char cmd[96];
@@ -205,9 +313,9 @@ static int remove_dir(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_call_fails_once),
-                                       cmocka_unit_test(sqlite_without_memory),
-                                       cmocka_unit_test(every_call_fails_and_power_goes)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_call_fails_once), cmocka_unit_test(sqlite_without_memory),
+        cmocka_unit_test(every_call_fails_and_power_goes), cmocka_unit_test(threads_under_faults)};
     snprintf(dir, sizeof dir, "/tmp/lode-fault-coord-XXXXXX");
     if (!mkdtemp(dir))
         return 1;
