@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "base/mem.h"
 #include "io/http.h"
 #include "io/sse.h"
+#include "support/fault_sys.h"
 #include "support/http_server.h"
 #include "support/support.h"
 
@@ -554,6 +556,32 @@ static void events(void **state)
     lode_buf_release(&out);
 }
 
+/* Every allocation of ours fails in turn: an error, never less. */
+static void out_of_memory(void **state)
+{
+    struct lode_http_options o = {.token = "t", .origin = server.url};
+    struct lode_http_ask ask = {.method = "GET", .url = url("/hello")};
+    bool hit = true;
+    for (uint64_t nth = 1; hit; nth++) {
+        struct lode_http *client = NULL;
+        struct lode_http_reply reply = {0};
+        struct lode_err err = {0};
+        fault_install();
+        fault_fail(FAULT_MALLOC, nth, ENOMEM, FAULT_ONCE);
+        int r = lode_http_new(&o, &client, &err);
+        if (r == 0)
+            r = lode_http_do(client, &ask, &reply, &err);
+        fault_disarm();
+        hit = fault_fired() > 0;
+        assert_int_equal(r, hit ? LODE_NO_MEMORY : 0);
+        assert_true(r == 0 || err.text[0]);
+        lode_http_reply_release(&reply);
+        lode_http_free(client);
+        fault_uninstall();
+        assert_true(nth < 100);
+    }
+}
+
 static void escaping(void **state)
 {
     struct lode_buf b = LODE_BUF_INIT(100);
@@ -587,6 +615,7 @@ int main(void)
         cmocka_unit_test(token_stays_home),
         cmocka_unit_test(tls),
         cmocka_unit_test(events),
+        cmocka_unit_test(out_of_memory),
         cmocka_unit_test(escaping),
     };
     /* A proxy of the surroundings is none of this test's. */

@@ -103,6 +103,20 @@ static void pool_without_memory(void **state)
     fault_uninstall();
 }
 
+static void queue_and_workers_without_memory(void **state)
+{
+    struct lode_queue *queue;
+    struct lode_workers *workers;
+    fault_install();
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        fault_fail(FAULT_MALLOC, nth, ENOMEM, FAULT_ONCE);
+        assert_int_equal(lode_queue_new(4, &queue, NULL), LODE_NO_MEMORY);
+        fault_fail(FAULT_MALLOC, nth, ENOMEM, FAULT_ONCE);
+        assert_int_equal(lode_workers_new(2, 4, &workers, NULL), LODE_NO_MEMORY);
+    }
+    fault_uninstall();
+}
+
 /* ---- queue ---- */
 
 #define ITEMS 2000
@@ -338,11 +352,17 @@ static void shared_engine_comes_and_goes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pool_is_bounded),          cmocka_unit_test(pool_cancels),
-        cmocka_unit_test(pool_without_memory),      cmocka_unit_test(queue_keeps_order),
-        cmocka_unit_test(queue_cancels_both_sides), cmocka_unit_test(workers_run_all),
-        cmocka_unit_test(workers_cancel),           cmocka_unit_test(engine_ring),
-        cmocka_unit_test(engine_threads),           cmocka_unit_test(shared_engine_comes_and_goes),
+        cmocka_unit_test(pool_is_bounded),
+        cmocka_unit_test(pool_cancels),
+        cmocka_unit_test(pool_without_memory),
+        cmocka_unit_test(queue_and_workers_without_memory),
+        cmocka_unit_test(queue_keeps_order),
+        cmocka_unit_test(queue_cancels_both_sides),
+        cmocka_unit_test(workers_run_all),
+        cmocka_unit_test(workers_cancel),
+        cmocka_unit_test(engine_ring),
+        cmocka_unit_test(engine_threads),
+        cmocka_unit_test(shared_engine_comes_and_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <execinfo.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,8 @@ static struct {
 } armed;
 static uint64_t fired;
 static int sync_ms, read_ms;
-static bool pretend_syncs; /* set before threads start */
+static atomic_long ahead_s; /* of the wall and boot clocks */
+static bool pretend_syncs;  /* set before threads start */
 static bool recording;
 static struct fault_event events[FAULT_EVENTS_MAX];
 static size_t n_events;
@@ -317,6 +319,14 @@ static struct dirent *f_readdir(DIR *dir)
     return blocked(v) ? NULL : readdir(dir);
 }
 
+static int f_clock_gettime(clockid_t clock, struct timespec *ts)
+{
+    int r = clock_gettime(clock, ts);
+    if (r == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_BOOTTIME))
+        ts->tv_sec += atomic_load(&ahead_s);
+    return r;
+}
+
 static ssize_t f_getrandom(void *buf, size_t n)
 {
     MOVING(FAULT_RANDOM, -1, n, lode_sys_real.getrandom(buf, n));
@@ -386,6 +396,7 @@ void fault_install(void)
     table.ofd_lock = f_ofd_lock;
     table.fdopendir = f_fdopendir;
     table.readdir = f_readdir;
+    table.clock_gettime = f_clock_gettime;
     table.getrandom = f_getrandom;
     table.ring_result = f_ring_result;
     table.malloc = f_malloc;
@@ -396,6 +407,7 @@ void fault_install(void)
     fault_slow_sync(0);
     fault_slow_read(0);
     fault_pretend_syncs(false);
+    atomic_store(&ahead_s, 0);
     fault_record(false);
     lode_sys = &table;
 }
@@ -473,6 +485,11 @@ void fault_slow_read(int ms)
     pthread_mutex_lock(&mutex);
     read_ms = ms;
     pthread_mutex_unlock(&mutex);
+}
+
+void fault_advance_clocks(long seconds)
+{
+    atomic_fetch_add(&ahead_s, seconds);
 }
 
 void fault_pretend_syncs(bool on)

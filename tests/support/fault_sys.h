@@ -84,6 +84,9 @@ void fault_slow_sync(int ms);
 /* Syncs are counted, tracked and answered, but not made: they cost milliseconds that a test does
  * not need, since the power is only cut here. Set before threads start. */
 void fault_pretend_syncs(bool on);
+/* Moves the wall clock and the boot clock ahead, so that leases and graces end; until
+ * fault_install(). */
+void fault_advance_clocks(long seconds);
 /* Every read takes this much longer; 0 ends it. */
 void fault_slow_read(int ms);
 
