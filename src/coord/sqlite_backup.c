@@ -115,6 +115,11 @@ static int check_whole(sqlite3 *db, const char *path, struct lode_err *err)
     return r;
 }
 
+static int end_all_leases(void *arg, sqlite3 *db, struct lode_err *err)
+{
+    return lode_sq_exec(db, "UPDATE lode_lease SET end_ms = 0", "cannot end the leases of a backup", err);
+}
+
 static int recover_from(struct lode_sq_conn *from, const char *backup, const char *path, struct lode_err *err)
 {
     int r = check_whole(from->db, backup, err);
@@ -122,14 +127,16 @@ static int recover_from(struct lode_sq_conn *from, const char *backup, const cha
         r = lode_sq_copy(from->db, path, false, err);
     if (r < 0)
         return r;
-    /* Opening it takes it over; leases of the past end there, being of another boot or overdue. */
+    /* Opening it takes it over; who held its leases then holds nothing here. */
     static const char *const options[] = {"take_over", "1", NULL};
     _cleanup_free_ char *url = lode_asprintf("sqlite://%s", path);
     struct lode_coord *coord = NULL;
     struct lode_coord_config config = {.url = url, .options = options};
     r = url ? lode_coord_open(&config, &coord, err) : lode_err_nomem(err, "a path");
     if (r == 0)
-        r = lode_coord_compact(coord, err);
+        r = lode_coord_sqlite_write(coord, end_all_leases, NULL, err);
+    if (r == 0)
+        r = lode_coord_compact(coord, err); /* any write ends what is over */
     lode_coord_close(coord);
     return r;
 }
