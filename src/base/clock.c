@@ -61,8 +61,9 @@ char *lode_time_rfc3339(int64_t ms, char out[LODE_TIME_TEXT])
 {
     int millis;
     struct tm tm = calendar(ms, &millis);
-    size_t n = strftime(out, LODE_TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, LODE_TIME_TEXT - n, ".%03dZ", millis);
+    /* not strftime: its %Y writes the year 506 with three digits */
+    snprintf(out, LODE_TIME_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+             tm.tm_hour, tm.tm_min, tm.tm_sec, millis);
     return out;
 }
 
@@ -70,7 +71,8 @@ char *lode_time_version(int64_t ms, char out[LODE_TIME_TEXT])
 {
     int millis;
     struct tm tm = calendar(ms, &millis);
-    strftime(out, LODE_TIME_TEXT, "%Y%m%dT%H%M%SZ", &tm);
+    snprintf(out, LODE_TIME_TEXT, "%04d%02d%02dT%02d%02d%02dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+             tm.tm_min, tm.tm_sec);
     return out;
 }
 
@@ -136,6 +138,10 @@ static bool take_zone(const char **s, int *minutes)
     return true;
 }
 
+/* What four digits of a year can say, in UTC: a zone may lead out of it. */
+#define YEAR_0    (-62167219200000ll) /* 0000-01-01T00:00:00.000Z */
+#define YEAR_9999 253402300799999ll   /* 9999-12-31T23:59:59.999Z */
+
 static bool parse_time(const char *s, int64_t *ms)
 {
     struct tm tm;
@@ -156,7 +162,10 @@ static bool parse_time(const char *s, int64_t *ms)
     /* timegm turns 31 April into 1 May: only a day that stays is real. A leap second may roll over. */
     if (tm.tm_mday != day && asked.tm_sec != 60)
         return false;
-    *ms = ((int64_t)t - zone * 60) * 1000 + millis;
+    int64_t when = ((int64_t)t - zone * 60) * 1000 + millis;
+    if (when < YEAR_0 || when > YEAR_9999)
+        return false;
+    *ms = when;
     return true;
 }
 

@@ -1,16 +1,9 @@
-/* Names, paths, keys and their quoting: any bytes get an answer, and what is accepted keeps the promises that paths
- * are built on. */
+/* Names, paths, keys and their quoting: any bytes get an answer, and what is accepted keeps the
+ * promises that paths are built on. */
 #include "fuzz/fuzz.h"
-#include <stdlib.h>
 #include <string.h>
 #include "base/limits.h"
 #include "base/name.h"
-
-static void must(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void path_promises(const char *s, size_t size)
 {

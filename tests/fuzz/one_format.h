@@ -1,17 +1,10 @@
 /* Drives one format's parser over bytes in memory, fed in pieces of a size that the input chooses,
  * and checks what every index promises. */
 #pragma once
-#include <stdlib.h>
 #include <string.h>
 #include "base/attr.h"
 #include "format/format.h"
 #include "fuzz/fuzz.h"
-
-static inline void must(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 /* Tensors lie in the file, in name order, and their sizes add up. */
 static inline void check_index(const struct lode_tensor_index *ix, uint64_t size)

@@ -1,6 +1,6 @@
-/* Runs a fuzz target without libFuzzer: over every seed of the folder given, then over mutations of the seeds that
- * are the same on every run. Found inputs are committed to the corpus, so that they never come back.
- *     fuzz_x CORPUS [MUTATIONS]
+/* Runs a fuzz target without libFuzzer: over every seed of the folder given, then over mutations of
+ * the seeds that are the same on every run. Found inputs are committed to the corpus, so that they
+ * never come back. fuzz_x CORPUS [MUTATIONS]
  */
 #include "fuzz/fuzz.h"
 #include <dirent.h>
@@ -65,7 +65,8 @@ static void call(const uint8_t *data, size_t size)
 
 static void mutate_and_call(const struct seed *seed, uint64_t *state)
 {
-    static const uint8_t telling[] = {0, 1, 0x7f, 0x80, 0xff, '"', '\\', '{', '}', '[', ']', ',', ':', '-', '9'};
+    static const uint8_t telling[] = {0,   1,   0x7f, 0x80, 0xff, '"', '\\', '{',
+                                      '}', '[', ']',  ',',  ':',  '-', '9'};
     uint8_t *data = malloc(seed->size + 1);
     if (!data)
         abort();
