@@ -25,7 +25,7 @@
 #include "store/store.h"
 
 struct lode_catalog;                   /* first member: const struct lode_catalog_ops *ops */
-struct lode_attempt;                   /* first member: const struct lode_catalog_ops *ops */
+struct lode_attempt;                   /* first member: struct lode_attempt_base */
 struct lode_catalog_watch;             /* first member: const struct lode_catalog_ops *ops */
 
 /* Who does it and why: for the journal. A server passes its token's name; the remote catalog ignores `who`. */
@@ -95,6 +95,11 @@ struct lode_attempt_info {             /* borrowed from the attempt */
     const struct lode_place *place;    /* to write beneath */
     bool resumed;
     bool hashes;                       /* the catalog's side hashes what passes through and writes the manifest itself */
+};
+
+struct lode_attempt_base {             /* what every implementation's attempt begins with */
+    const struct lode_catalog_ops *ops;
+    struct lode_attempt_info info;
 };
 
 enum lode_watch_scope { LODE_WATCH_ALL, LODE_WATCH_MODEL };
