@@ -156,15 +156,19 @@ int lode_json_only(const json_t *obj, const char *const *allowed, const char *wh
 
 void lode_json_quote(struct lode_buf *b, const char *s, size_t len)
 {
+    size_t from = 0; /* of the run that needs no escape */
     lode_buf_addc(b, '"');
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\')
-            lode_buf_addf(b, "\\%c", c);
-        else if (c < 0x20)
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        lode_buf_add(b, s + from, i - from);
+        from = i + 1;
+        if (c < 0x20)
             lode_buf_addf(b, "\\u%04x", c);
         else
-            lode_buf_addc(b, (char)c);
+            lode_buf_addf(b, "\\%c", c);
     }
+    lode_buf_add(b, s + from, len - from);
     lode_buf_addc(b, '"');
 }

@@ -413,6 +413,25 @@ static bool number_char(uint8_t c)
     return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
 }
 
+/* Nearly all numbers are short whole ones that lie in the chunk with what follows them: no detour
+ * through text. False, and nothing moved, for all others. */
+static bool short_number(struct lode_jsontok *t, struct lode_json_tok *tok)
+{
+    uint64_t v = 0;
+    size_t at = t->pos;
+    while (at < t->len && at < t->pos + 19 && t->in[at] >= '0' && t->in[at] <= '9')
+        v = v * 10 + (uint64_t)(t->in[at++] - '0');
+    if (at == t->pos || at == t->len || number_char(t->in[at]) ||
+        (t->in[t->pos] == '0' && at > t->pos + 1))
+        return false;
+    t->pos = at;
+    value_done(t);
+    token(t, tok, LODE_JSON_U64);
+    tok->u64 = v;
+    tok->number = (double)v;
+    return true;
+}
+
 static int lex_number(struct lode_jsontok *t, struct lode_json_tok *tok, struct lode_err *err)
 {
     size_t from = t->pos;
@@ -477,6 +496,8 @@ static int start_value(struct lode_jsontok *t, uint8_t c, struct lode_json_tok *
     default:
         if (c != '-' && (c < '0' || c > '9'))
             return bad(t, err, "no value");
+        if (short_number(t, tok))
+            return LODE_JSONTOK_TOK;
         t->lex = L_NUMBER;
         lode_buf_clear(&t->number);
         return 0;

@@ -6,10 +6,11 @@ struct row {
     const char *name;
     const char *numpy;
     unsigned bits;
+    size_t len; /* of the name */
 };
 
 static const struct row rows[LODE_DTYPE_COUNT] = {
-#define ROW(name, number, bits, numpy) [number] = {#name, numpy, bits},
+#define ROW(name, number, bits, numpy) [number] = {#name, numpy, bits, sizeof(#name) - 1},
     LODE_DTYPES(ROW)
 #undef ROW
 };
@@ -37,7 +38,7 @@ unsigned lode_dtype_bits(enum lode_dtype dtype)
 int lode_dtype_of_name(const char *name, size_t len)
 {
     for (int i = 0; i < LODE_DTYPE_COUNT; i++) {
-        if (strlen(rows[i].name) == len && memcmp(rows[i].name, name, len) == 0)
+        if (rows[i].len == len && memcmp(rows[i].name, name, len) == 0)
             return i;
     }
     return -1;
