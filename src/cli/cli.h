@@ -32,7 +32,8 @@ struct cli_command {
     const char *summary;               /* one line */
     const char *text;                  /* paragraphs for the man page; examples at the end */
     const struct cli_option *options;  /* ended by a NULL name, or NULL */
-    int (*run)(const struct cli_args *args);
+    int (*run)(const struct cli_args *args);                            /* one of the two: run alone, */
+    int (*on_root)(const struct cli_args *args, struct lode *lode);     /* or on the opened root, which is closed after */
 };
 #define CLI_MANY 1000000u
 
@@ -117,6 +118,13 @@ void cli_print_entry(const struct lode_journal_entry *e, FILE *out); /* one line
 /* Ends a verb that answers a version or a journal entry: JSON, its id alone with -q, or the sentence. Releases it. */
 int cli_done_version(const struct cli_args *args, struct lode_version *v, const char *fmt, ...) lode_printf(3, 4);
 int cli_done_entry(const struct cli_args *args, struct lode_journal_entry *e, const char *fmt, ...) lode_printf(3, 4);
+
+/* A verb's report, JSON text that this frees (or its failure): printed as it is with --json; `print` says the rest to a
+ * person, minds --json and -q itself, and answers the exit status. */
+typedef int cli_report_print(const struct cli_args *args, const json_t *doc);
+int cli_report(const struct cli_args *args, int r, char *json, const struct lode_err *err, cli_report_print *print);
+const char *cli_str(const json_t *o, const char *key);     /* "-" when absent */
+uint64_t cli_num(const json_t *o, const char *key);        /* 0 when absent */
 
 /* ---- help ---- */
 void cli_help(const struct cli_command *command, FILE *out); /* NULL: all commands */

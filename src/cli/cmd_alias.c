@@ -9,18 +9,14 @@ static const struct cli_option why_option[] = {
     {0},
 };
 
-static int run_ls(const struct cli_args *args)
+static int run_ls(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_model_info m = {0};
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     int r = lode_show_model(lode, args->words[0], &m, &err);
-    lode_close(lode);
     if (r < 0)
         return cli_fail(args, &err);
+    int status = CLI_DONE;
     if (cli_json(args)) {
         status = cli_print_json(lode_model_info_to_json(&m));
     } else {
@@ -34,7 +30,7 @@ static int run_ls(const struct cli_args *args)
 }
 
 const struct cli_command cli_cmd_alias_ls = {
-    .name = "alias ls", .args = "NAME", .min_args = 1, .max_args = 1, .run = run_ls,
+    .name = "alias ls", .args = "NAME", .min_args = 1, .max_args = 1, .on_root = run_ls,
     .summary = "list the aliases of a model",
 };
 
@@ -47,70 +43,50 @@ static int moved(const struct cli_args *args, struct lode_journal_entry *e)
     return cli_done_entry(args, e, "%s@%s: %s -> %s", model, e->alias, e->from ? e->from : "(none)", e->to ? e->to : "(removed)");
 }
 
-static int set(const struct cli_args *args, const char *ref, const char *alias)
+static int run_set(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_journal_entry e = {0};
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
-    int r = lode_alias_set(lode, ref, alias, cli_call(args), &e, &err);
-    lode_close(lode);
+    int r = lode_alias_set(lode, args->words[0], args->words[1], cli_call(args), &e, &err);
     return r < 0 ? cli_fail(args, &err) : moved(args, &e);
 }
 
-static int run_set(const struct cli_args *args)
-{
-    return set(args, args->words[0], args->words[1]);
-}
-
 const struct cli_command cli_cmd_alias_set = {
-    .name = "alias set", .args = "REF ALIAS", .min_args = 2, .max_args = 2, .run = run_set, .options = why_option,
+    .name = "alias set", .args = "REF ALIAS", .min_args = 2, .max_args = 2, .on_root = run_set, .options = why_option,
     .summary = "point an alias at a version",
     .text = "Example:\n  lode alias set rank@12 canary -m 'ten percent of traffic'",
 };
 
 const struct cli_command cli_cmd_promote = {
-    .name = "promote", .args = "REF ALIAS", .min_args = 2, .max_args = 2, .run = run_set, .options = why_option,
+    .name = "promote", .args = "REF ALIAS", .min_args = 2, .max_args = 2, .on_root = run_set, .options = why_option,
     .summary = "make a version the one that an alias means",
     .text = "One step, seen by every watcher. 'lode rollback NAME ALIAS' takes it back.\n\n"
             "Example:\n  lode promote rank@canary prod -m 'auc +0.8 %'",
 };
 
-static int run_rm(const struct cli_args *args)
+static int run_rm(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_journal_entry e = {0};
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     int r = lode_alias_remove(lode, args->words[0], args->words[1], cli_call(args), &e, &err);
-    lode_close(lode);
     return r < 0 ? cli_fail(args, &err) : moved(args, &e);
 }
 
 const struct cli_command cli_cmd_alias_rm = {
-    .name = "alias rm", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .run = run_rm, .options = why_option,
+    .name = "alias rm", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .on_root = run_rm, .options = why_option,
     .summary = "remove an alias",
 };
 
-static int run_rollback(const struct cli_args *args)
+static int run_rollback(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_journal_entry e = {0};
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     int r = lode_rollback(lode, args->words[0], args->words[1], cli_call(args), &e, &err);
-    lode_close(lode);
     return r < 0 ? cli_fail(args, &err) : moved(args, &e);
 }
 
 const struct cli_command cli_cmd_rollback = {
-    .name = "rollback", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .run = run_rollback, .options = why_option,
+    .name = "rollback", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .on_root = run_rollback, .options = why_option,
     .summary = "point an alias back at what it was before",
     .text = "Example:\n  lode rollback rank prod -m 'errors in region 2'",
 };
@@ -153,16 +129,10 @@ static int show_log(const struct cli_args *args, struct lode *lode, const char *
     return print_journal(args, &p);
 }
 
-static int run_alias_log(const struct cli_args *args)
+static int run_alias_log(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     const char *at = cli_value(args, "at");
-    status = at ? show_at(args, lode, at) : show_log(args, lode, args->words[0], args->words[1]);
-    lode_close(lode);
-    return status;
+    return at ? show_at(args, lode, at) : show_log(args, lode, args->words[0], args->words[1]);
 }
 
 static const struct cli_option alias_log_options[] = {
@@ -173,20 +143,14 @@ static const struct cli_option alias_log_options[] = {
 };
 
 const struct cli_command cli_cmd_alias_log = {
-    .name = "alias log", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .run = run_alias_log, .options = alias_log_options,
+    .name = "alias log", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .on_root = run_alias_log, .options = alias_log_options,
     .summary = "every move of an alias: when, who, why",
     .text = "Example:\n  lode alias log rank prod --at 2026-03-03T12:00Z",
 };
 
-static int run_log(const struct cli_args *args)
+static int run_log(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
-    status = show_log(args, lode, args->n_words ? args->words[0] : NULL, NULL);
-    lode_close(lode);
-    return status;
+    return show_log(args, lode, args->n_words ? args->words[0] : NULL, NULL);
 }
 
 static const struct cli_option log_options[] = {
@@ -196,6 +160,6 @@ static const struct cli_option log_options[] = {
 };
 
 const struct cli_command cli_cmd_log = {
-    .name = "log", .args = "[NAME]", .max_args = 1, .run = run_log, .options = log_options,
+    .name = "log", .args = "[NAME]", .max_args = 1, .on_root = run_log, .options = log_options,
     .summary = "every change, newest first: when, who, why",
 };

@@ -5,19 +5,14 @@
 #include "cli/cli.h"
 #include "model/record.h"
 
-static int tag(const struct cli_args *args, struct lode_tag *tags, size_t n)
+static int tag(const struct cli_args *args, struct lode *lode, struct lode_tag *tags, size_t n)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_version v = {0};
     char model[300];
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
-    int r = lode_tag(lode, args->words[0], tags, n, cli_call(args), &v, &err);
-    lode_close(lode);
-    return r < 0 ? cli_fail(args, &err)
-                 : cli_done_version(args, &v, "%s@%s has %zu tags", cli_model_name(v.ns, v.name, model), v.version, v.n_tags);
+    if (lode_tag(lode, args->words[0], tags, n, cli_call(args), &v, &err) < 0)
+        return cli_fail(args, &err);
+    return cli_done_version(args, &v, "%s@%s has %zu tags", cli_model_name(v.ns, v.name, model), v.version, v.n_tags);
 }
 
 /* Keys to remove go to the end of the list with a NULL value, which the verb understands. */
@@ -32,7 +27,7 @@ static int append_removals(struct lode_tag **tags, size_t *n, const char **keys,
     return 0;
 }
 
-static int run_tag(const struct cli_args *args)
+static int run_tag(const struct cli_args *args, struct lode *lode)
 {
     struct lode_tag *tags = NULL;
     size_t n = 0, n_keys;
@@ -43,7 +38,7 @@ static int run_tag(const struct cli_args *args)
     if (!status)
         status = append_removals(&tags, &n, keys, n_keys);
     if (!status)
-        status = tag(args, tags, n);
+        status = tag(args, lode, tags, n);
     lode_tags_free(tags, n);
     lode_free((void *)(uintptr_t)keys);
     return status;
@@ -56,27 +51,22 @@ static const struct cli_option tag_options[] = {
 };
 
 const struct cli_command cli_cmd_tag = {
-    .name = "tag", .args = "REF [KEY=VALUE...]", .min_args = 1, .max_args = CLI_MANY, .run = run_tag, .options = tag_options,
+    .name = "tag", .args = "REF [KEY=VALUE...]", .min_args = 1, .max_args = CLI_MANY, .on_root = run_tag, .options = tag_options,
     .summary = "set or remove tags of a version",
     .text = "Example:\n  lode tag rank@3 team=search --remove draft",
 };
 
-static int metric(const struct cli_args *args, struct lode_metric *metrics, size_t n)
+static int metric(const struct cli_args *args, struct lode *lode, struct lode_metric *metrics, size_t n)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_version v = {0};
     char model[300];
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
-    int r = lode_set_metrics(lode, args->words[0], metrics, n, cli_call(args), &v, &err);
-    lode_close(lode);
-    return r < 0 ? cli_fail(args, &err)
-                 : cli_done_version(args, &v, "%s@%s has %zu metrics", cli_model_name(v.ns, v.name, model), v.version, v.n_metrics);
+    if (lode_set_metrics(lode, args->words[0], metrics, n, cli_call(args), &v, &err) < 0)
+        return cli_fail(args, &err);
+    return cli_done_version(args, &v, "%s@%s has %zu metrics", cli_model_name(v.ns, v.name, model), v.version, v.n_metrics);
 }
 
-static int run_metric(const struct cli_args *args)
+static int run_metric(const struct cli_args *args, struct lode *lode)
 {
     struct lode_metric *metrics = NULL;
     size_t n = 0, n_keys;
@@ -89,7 +79,7 @@ static int run_metric(const struct cli_args *args)
         metrics = more;
         for (size_t i = 0; i < n_keys; i++)
             metrics[n++] = (struct lode_metric){.key = lode_strdup(keys[i]), .value = NAN};
-        status = metric(args, metrics, n);
+        status = metric(args, lode, metrics, n);
     }
     lode_metrics_free(metrics, n);
     lode_free((void *)(uintptr_t)keys);
@@ -103,7 +93,7 @@ static const struct cli_option metric_options[] = {
 };
 
 const struct cli_command cli_cmd_metric = {
-    .name = "metric", .args = "REF [KEY=NUMBER...]", .min_args = 1, .max_args = CLI_MANY, .run = run_metric, .options = metric_options,
+    .name = "metric", .args = "REF [KEY=NUMBER...]", .min_args = 1, .max_args = CLI_MANY, .on_root = run_metric, .options = metric_options,
     .summary = "set or remove evaluation results of a version",
     .text = "Example:\n  lode metric rank@3 auc=0.917 latency_ms=12",
 };

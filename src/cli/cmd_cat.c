@@ -12,25 +12,20 @@ static int to_stdout(void *arg, const void *data, size_t len)
     return LODE_CANCELLED;
 }
 
-static int run(const struct cli_args *args)
+static int run(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     int write_error = 0;
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     struct lode_call call = *cli_call(args);
     call.progress = NULL;
     int r = lode_cat(lode, args->words[0], 0, 0, to_stdout, &write_error, &call, &err);
-    lode_close(lode);
     if (r < 0 && write_error == EPIPE)
         return CLI_DONE;               /* "| head" has seen enough */
     return r < 0 ? cli_fail(args, &err) : CLI_DONE;
 }
 
 const struct cli_command cli_cmd_cat = {
-    .name = "cat", .args = "REF/FILE", .min_args = 1, .max_args = 1, .run = run,
+    .name = "cat", .args = "REF/FILE", .min_args = 1, .max_args = 1, .on_root = run,
     .summary = "write one file of a version to stdout",
     .text = "Every block is checked before it is written.\n\nExample:\n  lode cat rank@prod/config.json",
 };

@@ -77,22 +77,18 @@ static int list_versions(const struct cli_args *args, struct lode *lode, const c
     return status;
 }
 
-static int run(const struct cli_args *args)
+static int run(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_list_options o = {
         .filter = cli_value(args, "filter"), .sort = cli_value(args, "sort"),
         .page = cli_value(args, "page"), .deleted = cli_flag(args, "deleted"),
     };
     int status = cli_number(args, "limit", 1000, &o.limit);
-    if (!status)
-        status = cli_open(args, &lode);
     if (status)
         return status;
-    bool versions = args->n_words || cli_flag(args, "versions");
-    status = versions ? list_versions(args, lode, args->n_words ? args->words[0] : NULL, &o) : list_models(args, lode, &o);
-    lode_close(lode);
-    return status;
+    if (args->n_words || cli_flag(args, "versions"))
+        return list_versions(args, lode, args->n_words ? args->words[0] : NULL, &o);
+    return list_models(args, lode, &o);
 }
 
 static const struct cli_option options[] = {
@@ -107,7 +103,7 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_ls = {
-    .name = "ls", .args = "[NAME]", .max_args = 1, .run = run, .options = options,
+    .name = "ls", .args = "[NAME]", .max_args = 1, .on_root = run, .options = options,
     .summary = "list models, or the versions of one",
     .text = "Filters: metrics.auc >= 0.9 AND tags.team = 'search' AND name LIKE 'rank-%', with OR, NOT,\n"
             "parentheses, IN, ILIKE. A comparison with a missing field is false.\n\n"

@@ -2,22 +2,18 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 
-static int run(const struct cli_args *args)
+static int run(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_version v = {0};
     struct lode_pull_options o = {.force = cli_flag(args, "force")};
     char *path = NULL, size[CLI_TEXT], model[300];
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
+    int status = CLI_DONE;
     o.include = cli_values(args, "include", &o.n_include);
     o.exclude = cli_values(args, "exclude", &o.n_exclude);
     o.call = cli_call(args);
     int r = lode_pull(lode, args->words[0], args->n_words > 1 ? args->words[1] : NULL, &o, &path, &v, &err);
     cli_call_done();
-    lode_close(lode);
     lode_free((void *)(uintptr_t)o.include);
     lode_free((void *)(uintptr_t)o.exclude);
     if (r < 0)
@@ -41,7 +37,7 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_pull = {
-    .name = "pull", .args = "REF [DEST]", .min_args = 1, .max_args = 2, .run = run, .options = options,
+    .name = "pull", .args = "REF [DEST]", .min_args = 1, .max_args = 2, .on_root = run, .options = options,
     .summary = "write a version's files into a directory",
     .text = "Every byte is checked. Files that are there already and match are kept, so that an interrupted\n"
             "pull goes on where it was; files that differ are replaced only with --force.\n\n"

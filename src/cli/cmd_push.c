@@ -3,19 +3,14 @@
 #include "cli/cli.h"
 #include "model/record.h"
 
-static int push(const struct cli_args *args, struct lode_push_options *o)
+static int push(const struct cli_args *args, struct lode *lode, struct lode_push_options *o)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_version v = {0};
     char size[CLI_TEXT], model[300];
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     o->call = cli_call(args);
     int r = lode_push(lode, args->words[0], o, &v, &err);
     cli_call_done();
-    lode_close(lode);
     if (r < 0)
         return cli_fail(args, &err);
     cli_model_name(v.ns, v.name, model);
@@ -27,7 +22,7 @@ static int push(const struct cli_args *args, struct lode_push_options *o)
                             (unsigned long long)v.files, (unsigned long long)v.seq);
 }
 
-static int run(const struct cli_args *args)
+static int run(const struct cli_args *args, struct lode *lode)
 {
     struct lode_push_options o = {
         .paths = args->words + 1, .n_paths = args->n_words - 1,
@@ -44,7 +39,7 @@ static int run(const struct cli_args *args)
     o.tags = tags;
     o.metrics = metrics;
     if (!status)
-        status = push(args, &o);
+        status = push(args, lode, &o);
     lode_tags_free(tags, o.n_tags);
     lode_metrics_free(metrics, o.n_metrics);
     lode_free((void *)(uintptr_t)o.aliases);
@@ -67,7 +62,7 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_push = {
-    .name = "push", .args = "NAME PATH...", .min_args = 2, .max_args = CLI_MANY, .run = run, .options = options,
+    .name = "push", .args = "NAME PATH...", .min_args = 2, .max_args = CLI_MANY, .on_root = run, .options = options,
     .summary = "publish files or directories as a new version",
     .text = "A directory's files keep their paths below it. The version appears whole, at once, when all is\n"
             "safely stored; an interrupted push leaves nothing visible and goes on when it is repeated.\n\n"

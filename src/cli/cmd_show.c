@@ -2,12 +2,6 @@
 #include <string.h>
 #include "cli/cli.h"
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
 static void print_files(const json_t *files)
 {
     static const char *const heads[] = {"FILE", "SIZE", "FORMAT", "SHA256"};
@@ -16,8 +10,8 @@ static void print_files(const json_t *files)
     json_t *f;
     json_array_foreach((json_t *)(uintptr_t)files, i, f) {
         char size[CLI_TEXT];
-        const char *cells[] = {text_of(f, "path"), cli_bytes((uint64_t)json_integer_value(json_object_get(f, "size")), size),
-                               text_of(f, "format"), text_of(f, "sha256")};
+        const char *cells[] = {cli_str(f, "path"), cli_bytes(cli_num(f, "size"), size),
+                               cli_str(f, "format"), cli_str(f, "sha256")};
         cli_table_row(t, cells);
     }
     putchar('\n');
@@ -33,8 +27,8 @@ static void print_tensors(const json_t *tensors)
     json_array_foreach((json_t *)(uintptr_t)tensors, i, f) {
         char size[CLI_TEXT];
         char *shape = json_dumps(json_object_get(f, "shape"), JSON_COMPACT);
-        const char *cells[] = {text_of(f, "name"), text_of(f, "dtype"), shape,
-                               cli_bytes((uint64_t)json_integer_value(json_object_get(f, "size")), size)};
+        const char *cells[] = {cli_str(f, "name"), cli_str(f, "dtype"), shape,
+                               cli_bytes(cli_num(f, "size"), size)};
         cli_table_row(t, cells);
         lode_string_free(shape);
     }
@@ -61,20 +55,13 @@ static int print_all(const struct cli_args *args, struct lode *lode, char *json)
     return CLI_DONE;
 }
 
-static int run(const struct cli_args *args)
+static int run(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     char *json = NULL;
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     if (lode_describe(lode, args->words[0], cli_flag(args, "tensors"), &json, &err) < 0)
-        status = cli_fail(args, &err);
-    else
-        status = cli_json(args) ? cli_print_json_text(json) : print_all(args, lode, json);
-    lode_close(lode);
-    return status;
+        return cli_fail(args, &err);
+    return cli_json(args) ? cli_print_json_text(json) : print_all(args, lode, json);
 }
 
 static const struct cli_option options[] = {
@@ -83,7 +70,7 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_show = {
-    .name = "show", .args = "REF", .min_args = 1, .max_args = 1, .run = run, .options = options,
+    .name = "show", .args = "REF", .min_args = 1, .max_args = 1, .on_root = run, .options = options,
     .summary = "show a version, its files and tensors",
     .text = "Example:\n  lode show rank@prod --tensors",
 };

@@ -27,9 +27,8 @@ static int show_new(const struct cli_args *args, const struct lode_token_info *t
     return CLI_DONE;
 }
 
-static int run_add(const struct cli_args *args)
+static int run_add(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_token_info t = {0};
     enum lode_scope scope = LODE_SCOPE_READ;
@@ -38,16 +37,12 @@ static int run_add(const struct cli_args *args)
     size_t n;
     if (wanted && lode_scope_parse(wanted, &scope, &err) < 0)
         return cli_usage(args, "%s", err.text);
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     const char **patterns = cli_values(args, "models", &n);
     int r = lode_token_add(lode, args->words[0], scope, patterns, n, &secret, &t, &err);
-    status = r < 0 ? cli_fail(args, &err) : show_new(args, &t, secret);
+    int status = r < 0 ? cli_fail(args, &err) : show_new(args, &t, secret);
     lode_free_secret(secret);
     lode_token_info_release(&t);
     lode_free((void *)(uintptr_t)patterns);
-    lode_close(lode);
     return status;
 }
 
@@ -58,7 +53,7 @@ static const struct cli_option add_options[] = {
 };
 
 const struct cli_command cli_cmd_token_add = {
-    .name = "token add", .args = "NAME", .min_args = 1, .max_args = 1, .run = run_add, .options = add_options,
+    .name = "token add", .args = "NAME", .min_args = 1, .max_args = 1, .on_root = run_add, .options = add_options,
     .summary = "make a token; it is shown once",
     .text = "Example:\n  lode token add --scope write --models 'rank-*' trainer",
 };
@@ -86,35 +81,25 @@ static int print_tokens(const struct cli_args *args, const struct lode_tokens *a
     return CLI_DONE;
 }
 
-static int run_ls(const struct cli_args *args)
+static int run_ls(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_tokens all = {0};
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     int r = lode_token_ls(lode, &all, &err);
-    status = r < 0 ? cli_fail(args, &err) : print_tokens(args, &all);
+    int status = r < 0 ? cli_fail(args, &err) : print_tokens(args, &all);
     lode_tokens_release(&all);
-    lode_close(lode);
     return status;
 }
 
 const struct cli_command cli_cmd_token_ls = {
-    .name = "token ls", .args = "", .max_args = 0, .run = run_ls,
+    .name = "token ls", .args = "", .max_args = 0, .on_root = run_ls,
     .summary = "list the tokens",
 };
 
-static int run_rm(const struct cli_args *args)
+static int run_rm(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_err err = {0};
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
     int r = lode_token_rm(lode, args->words[0], &err);
-    lode_close(lode);
     if (r < 0)
         return cli_fail(args, &err);
     if (cli_json(args))
@@ -124,6 +109,6 @@ static int run_rm(const struct cli_args *args)
 }
 
 const struct cli_command cli_cmd_token_rm = {
-    .name = "token rm", .args = "NAME|ID", .min_args = 1, .max_args = 1, .run = run_rm,
+    .name = "token rm", .args = "NAME|ID", .min_args = 1, .max_args = 1, .on_root = run_rm,
     .summary = "take a token back, at once",
 };

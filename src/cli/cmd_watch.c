@@ -30,23 +30,16 @@ static int follow(const struct cli_args *args, struct lode_watch *w)
     return status;
 }
 
-static int run(const struct cli_args *args)
+static int run(const struct cli_args *args, struct lode *lode)
 {
-    struct lode *lode = NULL;
     struct lode_watch *w = NULL;
     struct lode_err err = {0};
-    int status = cli_open(args, &lode);
-    if (status)
-        return status;
-    if (lode_watch_open(lode, args->n_words ? args->words[0] : NULL, cli_value(args, "from"), &w, &err) < 0) {
-        status = cli_fail(args, &err);
-    } else {
-        if (!cli_json(args) && !cli_quiet(args))
-            fprintf(stderr, "watching %s; Ctrl-C ends it\n", args->n_words ? args->words[0] : "every model");
-        status = follow(args, w);
-    }
+    if (lode_watch_open(lode, args->n_words ? args->words[0] : NULL, cli_value(args, "from"), &w, &err) < 0)
+        return cli_fail(args, &err);
+    if (!cli_json(args) && !cli_quiet(args))
+        fprintf(stderr, "watching %s; Ctrl-C ends it\n", args->n_words ? args->words[0] : "every model");
+    int status = follow(args, w);
     lode_watch_close(w);
-    lode_close(lode);
     return status;
 }
 
@@ -57,7 +50,7 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_watch = {
-    .name = "watch", .args = "[NAME]", .max_args = 1, .run = run, .options = options,
+    .name = "watch", .args = "[NAME]", .max_args = 1, .on_root = run, .options = options,
     .summary = "tell every change as it happens",
     .text = "With --json one document a line; its \"event\" can be given to --from later.",
 };

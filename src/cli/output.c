@@ -74,6 +74,33 @@ int cli_print_json(json_t *doc)
     return cli_print_json_text(text);
 }
 
+/* ---- reports ---- */
+
+const char *cli_str(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "-";
+}
+
+uint64_t cli_num(const json_t *o, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(o, key));
+}
+
+int cli_report(const struct cli_args *args, int r, char *json, const struct lode_err *err, cli_report_print *print)
+{
+    cli_call_done();
+    if (r < 0)
+        return cli_fail(args, err);
+    json_t *doc = json_loads(json, 0, NULL);
+    if (cli_json(args))
+        puts(json);
+    int status = print(args, doc);
+    json_decref(doc);
+    lode_string_free(json);
+    return status;
+}
+
 /* ---- tables ---- */
 
 

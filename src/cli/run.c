@@ -19,6 +19,17 @@ static int flushed(int status)
     return status ? status : CLI_FAILED;
 }
 
+static int run_on_root(const struct cli_args *args)
+{
+    struct lode *lode = NULL;
+    int status = cli_open(args, &lode);
+    if (status == CLI_DONE)
+        status = args->command->on_root(args, lode);
+    cli_call_done();
+    lode_close(lode);
+    return status;
+}
+
 int cli_main(int argc, char **argv)
 {
     struct cli_args args = {0};
@@ -27,7 +38,7 @@ int cli_main(int argc, char **argv)
     int status = cli_parse(argc, argv, &args, &finished);
     if (status == CLI_DONE && !finished) {
         cli_catch_signals();
-        status = args.command->run(&args);
+        status = args.command->run ? args.command->run(&args) : run_on_root(&args);
         cli_call_done();
     }
     cli_args_release(&args);
