@@ -15,9 +15,8 @@ static int run_rm(const struct cli_args *args, struct lode *lode)
         char ref[700];
         snprintf(ref, sizeof ref, "%s@%s", model, v.version);
         lode_version_release(&v);
-        if (!yes) {
-                    return CLI_USAGE;
-        }
+        if (!yes)
+            return CLI_FAILED;
         r = lode_remove(lode, ref, false, cli_call(args), &v, &err);
     }
     if (r < 0)
