@@ -149,7 +149,7 @@ static int run_job(struct lode_sq *self, struct lode_sq_job *job, struct lode_er
     if (sqlite3_get_autocommit(c->db)) /* SQLite itself rolled everything back: a full disk, no memory */
         return lode_err_set(err, job->result < 0 ? job->result : LODE_IO, "%s",
                             job->err && *job->err->text ? job->err->text : "the group's transaction was rolled back");
-    if (job->result < 0)
+    if (job->result < 0 && !LODE_PLANTED(coord_failed_job_kept))
         r = lode_sq_run(c, SQ_UNDO, err);
     return r < 0 ? r : lode_sq_run(c, SQ_RELEASE, err);
 }

@@ -96,6 +96,8 @@ static int get_with(struct lode_sq_conn *c, const char *key, struct lode_coord_k
     if (!s)
         return lode_sqlite_err(err, c->db, "cannot read a key");
     int r = lode_sq_bind_text(s, 1, key, err);
+    if (LODE_PLANTED(coord_stale_read) && sqlite3_get_autocommit(c->db))
+        r = lode_sq_run(c, SQ_BEGIN, err); /* a snapshot that nobody ends */
     if (r == 0)
         r = lode_sq_step(s, err);
     if (r == 0)

@@ -164,7 +164,7 @@ static int take_change(const struct sq_watch *w, sqlite3_stmt *s, struct lode_co
         return 1;
     bool starts = list->n == 0 || list->items[list->n - 1].revision != revision;
     if (starts && (list->n >= LODE_COORD_PAGE_MAX || list->bytes >= LODE_COORD_PAGE_BYTES)) {
-        *told = revision - 1;
+        *told = revision - !LODE_PLANTED(coord_watch_gap);
         return 0;
     }
     struct lode_coord_event *e = lode_coord_event_add(list);
@@ -214,7 +214,7 @@ static int gather(const struct sq_watch *w, struct lode_sq_conn *c, struct lode_
     if (r < 0)
         return r;
     r = lode_sq_state(c, told, &compacted, err);
-    if (r == 0 && w->next <= compacted)
+    if (r == 0 && w->next <= compacted && !LODE_PLANTED(coord_compaction_silent))
         r = compacted_err(w->next, compacted, err);
     if (r == 0 && w->next <= *told)
         r = read_log(w, c, list, told, err);

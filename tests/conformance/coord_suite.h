@@ -18,11 +18,14 @@ struct coord_suite {
     int64_t lease_ms;             /* the shortest lease that it grants as asked */
 };
 
+/* The coords of this tree (coord_suite_places.c). */
+extern const struct coord_suite coord_suite_mem, coord_suite_sqlite;
+
 /* Runs all; the exit status of main(). */
 int coord_suite_run(const struct coord_suite *suite);
 
-/* Histories of concurrent clients, checked for linearizability (coord_suite_histories.c): the test's part of the
- * suite, run by coord_suite_run() too. `rounds` histories of threads or processes. */
+/* Histories of concurrent clients, checked for linearizability (coord_suite_histories.c, run by test_coord_histories.c):
+ * `rounds` of them, as threads or as processes, each on a fresh coord. */
 void coord_suite_histories(const struct coord_suite *suite, int rounds, bool processes);
 
 /* The parts of the suite; each a list of n. */

@@ -210,6 +210,7 @@ static void one_history(uint64_t seed, bool processes)
 void coord_suite_histories(const struct coord_suite *suite, int rounds, bool processes)
 {
     uint64_t seed = kit_seed();
+    coord_suite_current = suite;
     if (getenv("LODE_TEST_LONG"))
         rounds *= 50;
     for (int i = 0; i < rounds; i++) {

@@ -1,4 +1,4 @@
-/* The suite's part on several users: threads, handles, processes; and histories. See coord_suite.h. */
+/* The suite's part on several users: threads, handles, processes. See coord_suite.h. */
 #include "conformance/coord_suite.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,22 +137,11 @@ static void watches_across_processes(void **state)
     assert_int_equal(status, 0);
 }
 
-static void histories_of_threads(void **state)
-{
-    coord_suite_histories(coord_suite_current, 6, false);
-}
-
-static void histories_of_processes(void **state)
-{
-    coord_suite_histories(coord_suite_current, 4, true);
-}
-
 const struct CMUnitTest *coord_suite_threads(size_t *n)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(handles_see_each_other, coord_suite_setup),
         cmocka_unit_test_setup(threads_lose_no_update, coord_suite_setup),
-        cmocka_unit_test(histories_of_threads),
     };
     *n = LODE_ARRAY_LEN(tests);
     return tests;
@@ -164,7 +153,6 @@ const struct CMUnitTest *coord_suite_processes(size_t *n)
         cmocka_unit_test_setup(processes_race_to_create, coord_suite_setup),
         cmocka_unit_test_setup(processes_lose_no_update, coord_suite_setup),
         cmocka_unit_test_setup(watches_across_processes, coord_suite_setup),
-        cmocka_unit_test(histories_of_processes),
     };
     *n = LODE_ARRAY_LEN(tests);
     return tests;

@@ -149,6 +149,15 @@ static void each_call_fails_on_a_used_database(void **state)
     kit_remove_dir(w->dir);
 }
 
+static void sqlite_runs_out_of_memory(void **state)
+{
+    struct world *w = new_world();
+    struct fault_scenario s = {.name = "coord-sqlite-memory", .prepare = prepare_used, .run = run_writes, .check = check_writes,
+                               .arg = w, .kinds = 1u << FAULT_SQLITE_MALLOC};
+    fault_walk(&s);
+    kit_remove_dir(w->dir);
+}
+
 static void power_is_cut(void **state)
 {
     struct world *w = new_world();
@@ -262,9 +271,11 @@ static void a_failed_sync_is_not_forgotten(void **state)
 
 int main(void)
 {
+    fault_sqlite_malloc();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_call_fails_on_a_new_database),
         cmocka_unit_test(each_call_fails_on_a_used_database),
+        cmocka_unit_test(sqlite_runs_out_of_memory),
         cmocka_unit_test(power_is_cut),
         cmocka_unit_test(each_call_of_a_backup_fails),
         cmocka_unit_test(what_was_acknowledged_survives_a_power_cut),

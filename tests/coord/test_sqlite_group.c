@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -137,6 +138,41 @@ static void groups_share_syncs(void **state)
     assert_int_equal(lode_coord_range(c, "c", NULL, 1000, &kvs, NULL), 0);
     assert_int_equal(kvs.n, CLIENTS * WRITES);
     lode_coord_kvs_release(&kvs);
+}
+
+/* A disk that keeps nothing: then nothing is acknowledged, to no member of any group. */
+static void *put_in_vain(void *arg)
+{
+    struct client *self = arg;
+    char key[32];
+    snprintf(key, sizeof key, "vain/%d", self->id);
+    struct lode_coord_op op = {LODE_COORD_PUT, key, "v", 1, 0};
+    struct lode_coord_txn_result result;
+    for (int i = 0; i < 5; i++)
+        self->failed |= lode_coord_txn(self->c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, NULL) != LODE_UNAVAILABLE;
+    return NULL;
+}
+
+static void without_a_sync_nothing_is_acknowledged(void **state)
+{
+    static struct client clients[CLIENTS];
+    pthread_t threads[CLIENTS];
+    _cleanup_coord_ struct lode_coord *c = kit_open(url, NULL);
+    kit_put(c, "first", "v");
+    fault_fail(FAULT_SYNC, 1, EIO, FAULT_STICKY);
+    fault_slow_sync(3);
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = (struct client){.c = c, .id = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, put_in_vain, &clients[i]), 0);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_false(clients[i].failed);
+    }
+    fault_disarm();
+    fault_slow_sync(0);
+    kit_put(c, "again", "v");
+    assert_false(kit_has(c, "vain/0"));
 }
 
 /* ---- deadlines ---- */
@@ -314,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_answer_comes_after_a_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(groups_share_syncs, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_a_sync_nothing_is_acknowledged, setup, teardown),
         cmocka_unit_test_setup_teardown(waits_until_its_deadline_and_recovers, setup, teardown),
         cmocka_unit_test_setup_teardown(no_process_starves, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_kills, setup, teardown),
