@@ -78,3 +78,14 @@ int lode_json_hand_out(json_t *doc, char **out, struct lode_err *err)
     *out = text;
     return 0;
 }
+
+int lode_handle_job(struct lode *lode, const char *kind, const json_t *params, char **json, struct lode_err *err)
+{
+    json_t *report = NULL;
+    if (!params)
+        return lode_err_nomem(err, "a job");
+    if (!lode_handle_ops(lode)->job)
+        return lode_err_set(err, LODE_UNSUPPORTED, "%s cannot run %s", lode->url, kind);
+    int r = lode_handle_ops(lode)->job(lode->catalog, kind, params, &report, err);
+    return r < 0 ? r : lode_json_hand_out(report, json, err);
+}

@@ -51,6 +51,10 @@ char *lode_size_text(uint64_t bytes, char out[LODE_SIZE_TEXT]);
 /* A JSON document as text that lode_string_free() frees; consumes `doc`, which may be NULL (out of memory). */
 int lode_json_hand_out(json_t *doc, char **out, struct lode_err *err) lode_must_use;
 
+/* Runs a verb that must see everything where everything is to be seen: at the server. `params` is borrowed; NULL: out
+ * of memory. */
+int lode_handle_job(struct lode *lode, const char *kind, const json_t *params, char **json, struct lode_err *err) lode_must_use;
+
 /* Where a root is, after arguments, environment, configuration file and default were asked, in this order. */
 struct lode_where {                    /* release with lode_where_release */
     char *url;                         /* as it was named; NULL for a pair */
