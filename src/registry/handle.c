@@ -4,7 +4,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "base/name.h"
-#include "version.h"
+#include "base/version.h"
 
 const char *lode_version_string(void)
 {

@@ -2,6 +2,7 @@
 #pragma once
 #include <lode/lode.h>
 #include "catalog/catalog.h"
+#include "model/record.h"
 
 struct lode {
     char *url;                         /* without secrets */
