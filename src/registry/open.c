@@ -88,13 +88,18 @@ static int no_root(const struct lode *lode, const struct lode_where *where, stru
                         lode_q(where->store), lode_q(where->coord), where->store, where->coord);
 }
 
-static int init_parts(const struct lode_open_options *o, const struct lode_where *where, struct lode_err *err)
+/* Makes the root; *out has its parts open, but no catalog. Kept open, for a root in memory lives as long as a handle. */
+static int init_parts(const struct lode_open_options *o, const struct lode_where *where, struct lode **out, struct lode_err *err)
 {
     _cleanup_lode_ struct lode *lode = NULL;
     int r = handle_new(o, where, &lode, err);
     if (r == 0)
         r = open_parts(lode, where, true, err);
-    return r < 0 ? r : lode_catalog_init(lode->coord, lode->store, err);
+    if (r == 0)
+        r = lode_catalog_init(lode->coord, lode->store, err);
+    if (r == 0 || r == LODE_EXISTS)
+        *out = lode_steal(lode);
+    return r;
 }
 
 static int open_direct(struct lode *lode, const struct lode_where *where, struct lode_err *err)
@@ -128,7 +133,8 @@ int lode_open(const struct lode_open_options *options, struct lode **out, struct
     r = open_once(options, &where, out, err);
     if (r != LODE_NOT_FOUND || !make || (options && options->read_only))
         return r;
-    r = init_parts(options, &where, err);
+    _cleanup_lode_ struct lode *made = NULL;
+    r = init_parts(options, &where, &made, err);
     if (r < 0 && r != LODE_EXISTS) /* another process made it just now */
         return r;
     return open_once(options, &where, out, err);
@@ -143,5 +149,6 @@ int lode_init(const struct lode_open_options *options, struct lode_err *err)
     if (!where.store)
         return lode_err_set(err, LODE_UNSUPPORTED, "%s is a server: its root is made on its own machine, with lode init",
                             lode_q(where.url));
-    return init_parts(options, &where, err);
+    _cleanup_lode_ struct lode *made = NULL;
+    return init_parts(options, &where, &made, err);
 }
