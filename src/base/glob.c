@@ -1,5 +1,6 @@
-/* Globs: see base/glob.h. The matcher goes on greedily and keeps two places to return to: behind the last '*' and
- * behind the last '**'. A star that already let everything before it match never has to be tried again. */
+/* Globs: see base/glob.h. The matcher goes on greedily and keeps two places to return to: behind
+ * the last '*' and behind the last '**'. A star that already let everything before it match never
+ * has to be tried again. */
 #include "base/glob.h"
 #include <string.h>
 
@@ -36,11 +37,12 @@ static size_t take(const char *p, char c, bool path)
 }
 
 struct back {
-    const char *p, *s;                 /* pattern behind the star, next text that the star may take too */
+    const char *p, *s; /* pattern behind the star, next text that the star may take too */
 };
 
 /* A star at p: remembers where to return to and answers the pattern behind it. */
-static const char *star(const char *p, const char *s, bool path, struct back *one, struct back *many)
+static const char *star(const char *p, const char *s, bool path, struct back *one,
+                        struct back *many)
 {
     if (!path || p[1] == '*') {
         while (*p == '*')

@@ -1,8 +1,9 @@
-/* Globs: '?' one byte, '*' any bytes, '[a-z]' and '[!a-z]' one byte of a set, '\x' the byte x itself.
+/* Globs: '?' one byte, '*' any bytes, '[a-z]' and '[!a-z]' one byte of a set, '\x' the byte x
+ * itself.
  *
- * In a path neither '?', '*' nor a set crosses a '/', while '**' crosses them, and a slash behind it may match nothing
- * at all, so that "**" "/x" also finds "x". Elsewhere (tensor names) '*' is any bytes. Time is bounded by the
- * product of both lengths, a few times; never exponential.
+ * In a path neither '?', '*' nor a set crosses a '/', while '**' crosses them, and a slash behind
+ * it may match nothing at all, so that "**" "/x" also finds "x". Elsewhere (tensor names) '*' is
+ * any bytes. Time is bounded by the product of both lengths, a few times; never exponential.
  */
 #pragma once
 #include <stdbool.h>

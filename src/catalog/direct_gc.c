@@ -63,7 +63,7 @@ static int leased(struct lode_direct *d, const struct lode_key_parts *k, bool *o
 static int judge(struct search *s, const struct lode_key_parts *k,
                  const struct lode_attempt_record *a, bool *out, struct lode_err *err)
 {
-    bool old = a->since_ms + s->grace <= s->now, held = false;
+    bool old = s->grace <= 0 || a->since_ms + s->grace <= s->now, held = false;
     int r = 0;
     *out = true;
     switch (a->state) {

@@ -31,13 +31,16 @@ void lode_bytes_release(struct lode_bytes *self)
 
 static char *key_of(const struct lode_bytes *self, unsigned file)
 {
-    return lode_asprintf("%s%s%s", self->prefix, *self->prefix ? "/" : "", self->manifest->files[file].path);
+    return lode_asprintf("%s%s%s", self->prefix, *self->prefix ? "/" : "",
+                         self->manifest->files[file].path);
 }
 
 char *lode_bytes_where(const struct lode_bytes *self, unsigned file)
 {
     const char *path = self->manifest->files[file].path;
-    return self->store ? lode_asprintf("%s in %s/%s", path, lode_store_url(self->store), self->prefix) : lode_strdup(path);
+    return self->store
+               ? lode_asprintf("%s in %s/%s", path, lode_store_url(self->store), self->prefix)
+               : lode_strdup(path);
 }
 
 bool lode_bytes_checked(const struct lode_bytes *self, unsigned file)
@@ -51,7 +54,8 @@ static int open_local(struct lode_bytes *self, unsigned file, int *fd, struct lo
     if (!self->store)
         return self->open(self->arg, file, fd, err);
     if (!(lode_store_caps(self->store) & LODE_STORE_OPEN_LOCAL))
-        return lode_err_set(err, LODE_UNSUPPORTED, "%s has no local files", lode_store_url(self->store));
+        return lode_err_set(err, LODE_UNSUPPORTED, "%s has no local files",
+                            lode_store_url(self->store));
     _cleanup_free_ char *key = key_of(self, file);
     return key ? lode_store_open_local(self->store, key, fd, err) : lode_err_nomem(err, "a key");
 }
@@ -67,7 +71,8 @@ int lode_bytes_local(struct lode_bytes *self, unsigned file, int *fd, struct lod
     return r;
 }
 
-static int read_local(struct lode_bytes *self, unsigned file, uint64_t offset, void *into, size_t len, struct lode_err *err)
+static int read_local(struct lode_bytes *self, unsigned file, uint64_t offset, void *into,
+                      size_t len, struct lode_err *err)
 {
     int fd;
     int r = lode_bytes_local(self, file, &fd, err);
@@ -79,17 +84,20 @@ static int read_local(struct lode_bytes *self, unsigned file, uint64_t offset, v
     return lode_err_sys(err, "cannot read %s at byte %" PRIu64, lode_q(path), offset);
 }
 
-static int read_raw(struct lode_bytes *self, unsigned file, uint64_t offset, void *into, size_t len, struct lode_err *err)
+static int read_raw(struct lode_bytes *self, unsigned file, uint64_t offset, void *into, size_t len,
+                    struct lode_err *err)
 {
     if (len == 0)
         return 0;
     if (!self->store)
         return read_local(self, file, offset, into, len, err);
     _cleanup_free_ char *key = key_of(self, file);
-    return key ? lode_store_pread(self->store, key, into, len, offset, err) : lode_err_nomem(err, "a key");
+    return key ? lode_store_pread(self->store, key, into, len, offset, err)
+               : lode_err_nomem(err, "a key");
 }
 
-int lode_bytes_read_blocks(struct lode_bytes *self, unsigned file, uint64_t offset, void *into, size_t len, struct lode_err *err)
+int lode_bytes_read_blocks(struct lode_bytes *self, unsigned file, uint64_t offset, void *into,
+                           size_t len, struct lode_err *err)
 {
     const struct lode_manifest_file *f = &self->manifest->files[file];
     int r = read_raw(self, file, offset, into, len, err);
@@ -100,7 +108,8 @@ int lode_bytes_read_blocks(struct lode_bytes *self, unsigned file, uint64_t offs
 }
 
 /* The part of one block that is wanted, through a block of its own. */
-static int read_part(struct lode_bytes *self, unsigned file, uint64_t offset, uint8_t *into, size_t len, struct lode_err *err)
+static int read_part(struct lode_bytes *self, unsigned file, uint64_t offset, uint8_t *into,
+                     size_t len, struct lode_err *err)
 {
     uint64_t size = self->manifest->block_size, start = offset / size * size;
     size_t n = (size_t)lode_min(size, self->manifest->files[file].size - start);
@@ -113,7 +122,8 @@ static int read_part(struct lode_bytes *self, unsigned file, uint64_t offset, ui
     return r;
 }
 
-int lode_bytes_read(struct lode_bytes *self, unsigned file, uint64_t offset, void *into, size_t len, struct lode_err *err)
+int lode_bytes_read(struct lode_bytes *self, unsigned file, uint64_t offset, void *into, size_t len,
+                    struct lode_err *err)
 {
     uint64_t size = self->manifest->block_size, end = self->manifest->files[file].size;
     uint8_t *to = into;

@@ -11,25 +11,26 @@
 #include "base/plant.h"
 #include "base/sys.h"
 
-#define RECORDS_MAX 65536              /* of the file; then the newer half stays */
-#define FRESH_NS 2000000000            /* younger files are not remembered */
+#define RECORDS_MAX 65536   /* of the file; then the newer half stays */
+#define FRESH_NS 2000000000 /* younger files are not remembered */
 
 struct record {
-    struct lode_sha256 key;            /* of everything that the check is bound to */
+    struct lode_sha256 key; /* of everything that the check is bound to */
 };
 
 struct lode_checks {
-    char *path;                        /* NULL: nothing is kept */
-    struct record *items;              /* those of the file first. Guarded by lock */
+    char *path;           /* NULL: nothing is kept */
+    struct record *items; /* those of the file first. Guarded by lock */
     size_t n, cap;
-    size_t n_file;                     /* of these: already in the file */
+    size_t n_file; /* of these: already in the file */
     pthread_mutex_t lock;
 };
 
 /* Somebody else's file, or one that others may write, proves nothing. */
 static bool trusted(int fd, struct stat *st)
 {
-    return lode_sys->fstat(fd, st) == 0 && S_ISREG(st->st_mode) && st->st_uid == geteuid() && (st->st_mode & 022) == 0;
+    return lode_sys->fstat(fd, st) == 0 && S_ISREG(st->st_mode) && st->st_uid == geteuid() &&
+           (st->st_mode & 022) == 0;
 }
 
 static void read_file(struct lode_checks *self)
@@ -38,14 +39,17 @@ static void read_file(struct lode_checks *self)
     _cleanup_close_ int fd = lode_sys->openat(AT_FDCWD, self->path, O_RDONLY | O_NOFOLLOW, 0);
     if (fd < 0 || !trusted(fd, &st))
         return;
-    if ((size_t)st.st_size % sizeof(struct record) != 0) { /* a kill cut a record: what follows would be out of step */
+    if ((size_t)st.st_size % sizeof(struct record) !=
+        0) { /* a kill cut a record: what follows would be out of step */
         lode_sys->unlinkat(AT_FDCWD, self->path, 0);
         return;
     }
-    size_t n = (size_t)st.st_size / sizeof(struct record), skip = n > RECORDS_MAX ? n - RECORDS_MAX : 0;
+    size_t n = (size_t)st.st_size / sizeof(struct record),
+           skip = n > RECORDS_MAX ? n - RECORDS_MAX : 0;
     if (lode_grow((void **)&self->items, &self->cap, n - skip + 1, sizeof *self->items) < 0)
         return;
-    if (lode_pread_full(fd, self->items, (n - skip) * sizeof *self->items, skip * sizeof *self->items) == 0)
+    if (lode_pread_full(fd, self->items, (n - skip) * sizeof *self->items,
+                        skip * sizeof *self->items) == 0)
         self->n = self->n_file = n - skip;
 }
 
@@ -63,16 +67,19 @@ struct lode_checks *lode_checks_open(const char *dir)
 
 static void append(struct lode_checks *self)
 {
-    _cleanup_close_ int fd = lode_sys->openat(AT_FDCWD, self->path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0600);
+    _cleanup_close_ int fd =
+        lode_sys->openat(AT_FDCWD, self->path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0600);
     struct stat st;
     if (fd >= 0 && trusted(fd, &st))
-        (void)lode_write_full(fd, self->items + self->n_file, (self->n - self->n_file) * sizeof *self->items);
+        (void)lode_write_full(fd, self->items + self->n_file,
+                              (self->n - self->n_file) * sizeof *self->items);
 }
 
 static void rewrite(struct lode_checks *self)
 {
     _cleanup_free_ char *temp = lode_asprintf("%s.%ld", self->path, (long)getpid());
-    _cleanup_close_ int fd = temp ? lode_sys->openat(AT_FDCWD, temp, O_WRONLY | O_CREAT | O_EXCL, 0600) : -1;
+    _cleanup_close_ int fd =
+        temp ? lode_sys->openat(AT_FDCWD, temp, O_WRONLY | O_CREAT | O_EXCL, 0600) : -1;
     size_t keep = lode_min(self->n, (size_t)RECORDS_MAX / 2);
     if (fd < 0)
         return;
@@ -107,9 +114,10 @@ static bool key_of(const struct lode_check *check, struct lode_sha256 *out)
     char text[320], hex[LODE_SHA256_HEX];
     const struct stat *st = check->st;
     int64_t ctime_ns = LODE_PLANTED(check_ignores_ctime) ? 0 : nanoseconds(st->st_ctim);
-    int n = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %.64s %s",
-                     (uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size, nanoseconds(st->st_mtim), ctime_ns,
-                     check->manifest_digest, lode_sha256_text(check->file_digest, hex));
+    int n = snprintf(
+        text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %.64s %s",
+        (uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size, nanoseconds(st->st_mtim),
+        ctime_ns, check->manifest_digest, lode_sha256_text(check->file_digest, hex));
     return lode_sha256_of(text, (size_t)n, out, NULL) == 0;
 }
 

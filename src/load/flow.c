@@ -8,7 +8,8 @@
 
 #define TICK_MS 40
 
-int lode_flow_init(struct lode_flow *self, const char *stage, const struct lode_call *call, struct lode_err *err)
+int lode_flow_init(struct lode_flow *self, const char *stage, const struct lode_call *call,
+                   struct lode_err *err)
 {
     *self = (struct lode_flow){.call = call, .stage = stage};
     pthread_condattr_t attr;
@@ -101,7 +102,8 @@ static bool wait_a_tick(struct lode_flow *self)
     return running;
 }
 
-static unsigned start_threads(struct lode_flow *self, struct start *start, unsigned n, pthread_t *threads, int *failed)
+static unsigned start_threads(struct lode_flow *self, struct start *start, unsigned n,
+                              pthread_t *threads, int *failed)
 {
     unsigned started = 0;
     for (; started < n; started++) {
@@ -119,7 +121,8 @@ static unsigned start_threads(struct lode_flow *self, struct start *start, unsig
     return started;
 }
 
-int lode_flow_run(struct lode_flow *self, unsigned n, lode_flow_worker *worker, void *arg, struct lode_err *err)
+int lode_flow_run(struct lode_flow *self, unsigned n, lode_flow_worker *worker, void *arg,
+                  struct lode_err *err)
 {
     pthread_t threads[LODE_FLOW_THREADS_MAX];
     struct start start = {self, worker, arg};
@@ -127,7 +130,8 @@ int lode_flow_run(struct lode_flow *self, unsigned n, lode_flow_worker *worker, 
     int failed = 0, r = lode_flow_tick(self, err);
     if (r < 0)
         return r;
-    unsigned started = start_threads(self, &start, lode_min(n, (unsigned)LODE_FLOW_THREADS_MAX), threads, &failed);
+    unsigned started =
+        start_threads(self, &start, lode_min(n, (unsigned)LODE_FLOW_THREADS_MAX), threads, &failed);
     if (started == 0)
         return lode_err_num(err, failed, "cannot start a thread");
     while (wait_a_tick(self)) {

@@ -24,10 +24,10 @@ struct run {
     struct lode_load *load;
     struct lode_model *model;
     struct lode_bytes *bytes;
-    enum way *ways;                    /* by file */
-    void **maps;                       /* by file: base of its mapping, or NULL */
-    struct lode_plan plan;             /* of the files that are read */
-    void *memory;                      /* of the plan */
+    enum way *ways;        /* by file */
+    void **maps;           /* by file: base of its mapping, or NULL */
+    struct lode_plan plan; /* of the files that are read */
+    void *memory;          /* of the plan */
 };
 
 static void run_release(struct run *run)
@@ -63,11 +63,13 @@ static int choose(struct run *run, struct lode_err *err)
     if (!m->chosen)
         return lode_err_nomem(err, "a list of tensors");
     for (size_t i = 0; i < count; i++) {
-        if (!o || lode_glob_any(o->tensors, o->n_tensors, lode_index_get(index, i).name, false, true))
+        if (!o ||
+            lode_glob_any(o->tensors, o->n_tensors, lode_index_get(index, i).name, false, true))
             m->chosen[m->n++] = i;
     }
     if (m->n == 0 && o && o->n_tensors)
-        return lode_err_set(err, LODE_NOT_FOUND, "none of the %zu tensors matches %s", count, lode_q(o->tensors[0]));
+        return lode_err_set(err, LODE_NOT_FOUND, "none of the %zu tensors matches %s", count,
+                            lode_q(o->tensors[0]));
     m->data = lode_calloc(m->n + 1, sizeof *m->data);
     m->own = lode_calloc(m->n + 1, sizeof *m->own);
     return m->data && m->own ? 0 : lode_err_nomem(err, "a list of tensors");
@@ -104,34 +106,41 @@ static int choose_ways(struct run *run, struct lode_err *err)
 
 static int changed(struct run *run, unsigned file, struct lode_err *err)
 {
-    return lode_err_set(err, LODE_CHANGED, "%s changed while it was loaded", lode_q(run->load->manifest->files[file].path));
+    return lode_err_set(err, LODE_CHANGED, "%s changed while it was loaded",
+                        lode_q(run->load->manifest->files[file].path));
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
 {
-    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* Reads and checks what is wanted of a file that will be mapped; remembers it if that was all of it. */
-static int check_file(struct run *run, unsigned file, int fd, const struct stat *before, struct lode_err *err)
+/* Reads and checks what is wanted of a file that will be mapped; remembers it if that was all of
+ * it. */
+static int check_file(struct run *run, unsigned file, int fd, const struct stat *before,
+                      struct lode_err *err)
 {
     const struct lode_manifest_file *f = &run->load->manifest->files[file];
     struct lode_check check = {before, run->load->digest, &f->sha256};
     _cleanup_plan_ struct lode_plan plan = {0};
     struct stat after;
     int r = 0;
-    if (!lode_bytes_checked(run->bytes, file) || (run->load->digest && lode_checks_has(run->load->checks, &check)))
+    if (!lode_bytes_checked(run->bytes, file) ||
+        (run->load->digest && lode_checks_has(run->load->checks, &check)))
         return 0;
     for (size_t i = 0; r == 0 && i < run->model->n; i++) {
         struct lode_tensor t = lode_index_get(run->load->manifest->tensors, run->model->chosen[i]);
         if (t.file == file && t.len > 0 && in_place(&t))
-            r = lode_plan_want(&plan, file, f->size, t.offset, t.len, run->load->manifest->block_size, err);
+            r = lode_plan_want(&plan, file, f->size, t.offset, t.len,
+                               run->load->manifest->block_size, err);
     }
     if (r == 0)
         r = lode_plan_finish(&plan, err);
     if (r == 0)
-        r = lode_fill(run->bytes, &plan, NULL, run->load->options ? run->load->options->call : NULL, err);
+        r = lode_fill(run->bytes, &plan, NULL, run->load->options ? run->load->options->call : NULL,
+                      err);
     if (r < 0)
         return r;
     run->model->stats.read += plan.read;
@@ -153,8 +162,8 @@ static int map_file(struct run *run, unsigned file, struct lode_err *err)
     if (lode_sys->fstat(fd, &st) < 0)
         return lode_err_sys(err, "cannot look at %s", lode_q(f->path));
     if ((uint64_t)st.st_size != f->size)
-        return lode_err_set(err, LODE_CORRUPT, "%s has %llu bytes, not %llu", lode_q(f->path), (unsigned long long)st.st_size,
-                            (unsigned long long)f->size);
+        return lode_err_set(err, LODE_CORRUPT, "%s has %llu bytes, not %llu", lode_q(f->path),
+                            (unsigned long long)st.st_size, (unsigned long long)f->size);
     if ((r = check_file(run, file, fd, &st, err)) < 0)
         return r;
     void *base = lode_sys->mmap(NULL, (size_t)f->size, PROT_READ, MAP_SHARED, fd, 0);
@@ -178,21 +187,25 @@ static int read_files(struct run *run, struct lode_err *err)
         struct lode_tensor t = lode_index_get(m->tensors, run->model->chosen[i]);
         uint32_t unit = lode_bytes_checked(run->bytes, t.file) ? m->block_size : LODE_PLAN_PAGE;
         if (t.len > 0 && in_place(&t) && run->ways[t.file] == READ)
-            r = lode_plan_want(&run->plan, t.file, m->files[t.file].size, t.offset, t.len, unit, err);
+            r = lode_plan_want(&run->plan, t.file, m->files[t.file].size, t.offset, t.len, unit,
+                               err);
     }
     if (r == 0)
         r = lode_plan_finish(&run->plan, err);
     if (r < 0 || run->plan.bytes == 0)
         return r;
-    run->memory = lode_sys->mmap(NULL, (size_t)run->plan.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    run->memory = lode_sys->mmap(NULL, (size_t)run->plan.bytes, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (run->memory == MAP_FAILED)
-        return lode_err_sys(err, "no memory for %llu bytes of tensors", (unsigned long long)run->plan.bytes);
+        return lode_err_sys(err, "no memory for %llu bytes of tensors",
+                            (unsigned long long)run->plan.bytes);
     if ((r = lode_model_keep(run->model, run->memory, (size_t)run->plan.bytes, err)) < 0) {
         lode_sys->munmap(run->memory, (size_t)run->plan.bytes);
         return r;
     }
     madvise(run->memory, (size_t)run->plan.bytes, MADV_HUGEPAGE); /* a hint */
-    r = lode_fill(run->bytes, &run->plan, run->memory, run->load->options ? run->load->options->call : NULL, err);
+    r = lode_fill(run->bytes, &run->plan, run->memory,
+                  run->load->options ? run->load->options->call : NULL, err);
     run->model->stats.read += run->plan.read;
     return r;
 }
@@ -210,7 +223,7 @@ static int decode(struct run *run, size_t k, const struct lode_tensor *t, struct
 
 static int place_tensors(struct run *run, struct lode_err *err)
 {
-    static const uint64_t empty;       /* where tensors without bytes point */
+    static const uint64_t empty; /* where tensors without bytes point */
     struct lode_model *m = run->model;
     int r = 0;
     for (size_t k = 0; r == 0 && k < m->n; k++) {

@@ -14,7 +14,8 @@ struct lode_model *lode_model_new(void)
 
 int lode_model_keep(struct lode_model *self, void *base, size_t len, struct lode_err *err)
 {
-    if (lode_grow((void **)&self->memory, &self->cap_memory, self->n_memory + 1, sizeof *self->memory) < 0)
+    if (lode_grow((void **)&self->memory, &self->cap_memory, self->n_memory + 1,
+                  sizeof *self->memory) < 0)
         return lode_err_nomem(err, "a list of mappings");
     self->memory[self->n_memory++] = (struct lode_memory){base, len};
     return 0;
@@ -32,10 +33,12 @@ size_t lode_model_count(const struct lode_model *model)
     return model->n;
 }
 
-int lode_model_at(const struct lode_model *model, size_t i, struct lode_tensor_view *out, struct lode_err *err)
+int lode_model_at(const struct lode_model *model, size_t i, struct lode_tensor_view *out,
+                  struct lode_err *err)
 {
     if (i >= model->n)
-        return lode_err_set(err, LODE_NOT_FOUND, "there is no tensor %zu; the model has %zu", i, model->n);
+        return lode_err_set(err, LODE_NOT_FOUND, "there is no tensor %zu; the model has %zu", i,
+                            model->n);
     struct lode_tensor t = lode_index_get(model->manifest->tensors, model->chosen[i]);
     *out = (struct lode_tensor_view){
         .name = t.name,
@@ -50,7 +53,8 @@ int lode_model_at(const struct lode_model *model, size_t i, struct lode_tensor_v
     return 0;
 }
 
-int lode_model_tensor(const struct lode_model *model, const char *name, struct lode_tensor_view *out, struct lode_err *err)
+int lode_model_tensor(const struct lode_model *model, const char *name,
+                      struct lode_tensor_view *out, struct lode_err *err)
 {
     size_t at, low = 0, high = model->n;
     if (model->manifest->tensors && lode_index_find(model->manifest->tensors, name, &at, NULL)) {
@@ -63,7 +67,9 @@ int lode_model_tensor(const struct lode_model *model, const char *name, struct l
             else
                 high = middle;
         }
-        return lode_err_set(err, LODE_NOT_FOUND, "tensor %s was not loaded: it is not among those asked for", lode_q(name));
+        return lode_err_set(err, LODE_NOT_FOUND,
+                            "tensor %s was not loaded: it is not among those asked for",
+                            lode_q(name));
     }
     return lode_err_set(err, LODE_NOT_FOUND, "the model has no tensor %s", lode_q(name));
 }

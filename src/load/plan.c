@@ -5,14 +5,15 @@
 #include "base/mem.h"
 #include "base/size.h"
 
-int lode_plan_want(struct lode_plan *self, unsigned file, uint64_t size, uint64_t offset, uint64_t len, uint32_t unit,
-                   struct lode_err *err)
+int lode_plan_want(struct lode_plan *self, unsigned file, uint64_t size, uint64_t offset,
+                   uint64_t len, uint32_t unit, struct lode_err *err)
 {
     uint64_t from = offset / unit * unit, to = offset + len;
     to = lode_min(lode_div_up(to, unit) * unit, size);
     if (lode_grow((void **)&self->ranges, &self->cap, self->n + 1, sizeof *self->ranges) < 0)
         return lode_err_nomem(err, "a plan");
-    self->ranges[self->n++] = (struct lode_plan_range){.file = file, .offset = from, .len = to - from};
+    self->ranges[self->n++] =
+        (struct lode_plan_range){.file = file, .offset = from, .len = to - from};
     return 0;
 }
 
@@ -29,7 +30,8 @@ static void merge(struct lode_plan *self)
     size_t n = 0;
     for (size_t i = 0; i < self->n; i++) {
         struct lode_plan_range *r = &self->ranges[i], *last = n ? &self->ranges[n - 1] : NULL;
-        if (last && last->file == r->file && r->offset <= last->offset + last->len + lode_min(LODE_PLAN_GAP, last->len))
+        if (last && last->file == r->file &&
+            r->offset <= last->offset + last->len + lode_min(LODE_PLAN_GAP, last->len))
             last->len = lode_max(last->offset + last->len, r->offset + r->len) - last->offset;
         else
             self->ranges[n++] = *r;
@@ -47,8 +49,10 @@ int lode_plan_finish(struct lode_plan *self, struct lode_err *err)
     for (size_t i = 0; i < self->n; i++) {
         struct lode_plan_range *r = &self->ranges[i];
         r->at = at + r->offset % LODE_PLAN_PAGE;
-        if (!lode_add_u64(r->at, r->len, &at) || !lode_add_u64(at, LODE_PLAN_PAGE - 1, &at) || at > SIZE_MAX / 2)
-            return lode_err_set(err, LODE_LIMIT, "the tensors need more memory than can be addressed");
+        if (!lode_add_u64(r->at, r->len, &at) || !lode_add_u64(at, LODE_PLAN_PAGE - 1, &at) ||
+            at > SIZE_MAX / 2)
+            return lode_err_set(err, LODE_LIMIT,
+                                "the tensors need more memory than can be addressed");
         at -= at % LODE_PLAN_PAGE;
         self->read += r->len;
     }

@@ -5,7 +5,8 @@
 #include "base/name.h"
 #include "codec/codec.h"
 
-static int decode_extent(struct lode_bytes *bytes, const struct lode_extent *e, uint8_t *into, size_t len, struct lode_err *err)
+static int decode_extent(struct lode_bytes *bytes, const struct lode_extent *e, uint8_t *into,
+                         size_t len, struct lode_err *err)
 {
     const struct lode_codec_ops *codec = lode_codec_find(e->codec);
     if (!codec)
@@ -42,18 +43,20 @@ int lode_tensor_decode(struct lode_bytes *bytes, size_t i, void *into, struct lo
 
 struct lode_tensor_reader {
     struct lode_bytes bytes;
-    size_t decoded;                    /* which tensor `room` holds; SIZE_MAX: none */
+    size_t decoded; /* which tensor `room` holds; SIZE_MAX: none */
     uint8_t *room;
 };
 
-int lode_tensor_reader_new(struct lode_store *store, const char *prefix, const struct lode_manifest *manifest,
-                           struct lode_tensor_reader **out, struct lode_err *err)
+int lode_tensor_reader_new(struct lode_store *store, const char *prefix,
+                           const struct lode_manifest *manifest, struct lode_tensor_reader **out,
+                           struct lode_err *err)
 {
     struct lode_tensor_reader *self = lode_zalloc(sizeof *self);
     if (!self)
         return lode_err_nomem(err, "a reader");
     self->decoded = SIZE_MAX;
-    self->bytes = (struct lode_bytes){.manifest = manifest, .verify = true, .store = store, .prefix = prefix};
+    self->bytes =
+        (struct lode_bytes){.manifest = manifest, .verify = true, .store = store, .prefix = prefix};
     int r = lode_bytes_init(&self->bytes, err);
     if (r < 0)
         lode_tensor_reader_free(self);
@@ -62,7 +65,8 @@ int lode_tensor_reader_new(struct lode_store *store, const char *prefix, const s
     return r;
 }
 
-int lode_tensor_read(struct lode_tensor_reader *self, size_t i, uint64_t at, void *into, size_t len, struct lode_err *err)
+int lode_tensor_read(struct lode_tensor_reader *self, size_t i, uint64_t at, void *into, size_t len,
+                     struct lode_err *err)
 {
     struct lode_tensor t = lode_index_get(self->bytes.manifest->tensors, i);
     if (t.direct)

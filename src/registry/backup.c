@@ -1,9 +1,10 @@
 /* backup and recover: the facts of an embedded root: see <lode/lode.h>.
  *
- * The bytes of models are files and are backed up as such; what is small and changes lies in one SQLite database, which
- * is copied as it is at one moment while others write. Recovering puts a copy in its place: the database that was there
- * is moved aside, never deleted. What the store has and the backup does not know is told as foreign, what the backup
- * knows and the store lost is told as missing: nothing is touched.
+ * The bytes of models are files and are backed up as such; what is small and changes lies in one
+ * SQLite database, which is copied as it is at one moment while others write. Recovering puts a
+ * copy in its place: the database that was there is moved aside, never deleted. What the store has
+ * and the backup does not know is told as foreign, what the backup knows and the store lost is told
+ * as missing: nothing is touched.
  */
 #include <errno.h>
 #include <string.h>
@@ -22,8 +23,9 @@ int lode_backup(struct lode *lode, const char *path, char **json, struct lode_er
     _cleanup_free_ char *full = NULL;
     struct stat st;
     if (!lode->coord || !(lode_coord_caps(lode->coord) & LODE_COORD_LOCAL_FILE))
-        return lode_err_set(err, LODE_UNSUPPORTED, "%s is no embedded root: back it up on the machine that keeps its facts",
-                            lode->url);
+        return lode_err_set(
+            err, LODE_UNSUPPORTED,
+            "%s is no embedded root: back it up on the machine that keeps its facts", lode->url);
     int r = lode_dir_absolute(path, &full, err);
     if (r == 0)
         r = lode_coord_sqlite_backup(lode->coord, full, err);
@@ -31,7 +33,8 @@ int lode_backup(struct lode *lode, const char *path, char **json, struct lode_er
         return r;
     if (lode_sys->fstatat(AT_FDCWD, full, &st, 0) < 0)
         return lode_err_sys(err, "cannot look at %s", lode_q(full));
-    return lode_json_hand_out(json_pack("{s:s, s:I}", "path", full, "bytes", (json_int_t)st.st_size), json, err);
+    return lode_json_hand_out(
+        json_pack("{s:s, s:I}", "path", full, "bytes", (json_int_t)st.st_size), json, err);
 }
 
 /* The three files that make a database in WAL mode. */
@@ -41,7 +44,8 @@ static const char *const suffixes[] = {"", "-wal", "-shm"};
 static int move_database(const char *from, const char *to, struct lode_err *err)
 {
     for (size_t i = 0; i < LODE_ARRAY_LEN(suffixes); i++) {
-        _cleanup_free_ char *a = lode_asprintf("%s%s", from, suffixes[i]), *b = lode_asprintf("%s%s", to, suffixes[i]);
+        _cleanup_free_ char *a = lode_asprintf("%s%s", from, suffixes[i]),
+                            *b = lode_asprintf("%s%s", to, suffixes[i]);
         if (!a || !b)
             return lode_err_nomem(err, "a path");
         if (lode_sys->renameat2(AT_FDCWD, a, AT_FDCWD, b, 0) < 0 && errno != ENOENT)
@@ -51,7 +55,8 @@ static int move_database(const char *from, const char *to, struct lode_err *err)
 }
 
 /* A version of the backup whose manifest the store lacks. */
-static int check_version(struct lode *lode, const struct lode_version *v, json_t *missing, struct lode_err *err)
+static int check_version(struct lode *lode, const struct lode_version *v, json_t *missing,
+                         struct lode_err *err)
 {
     _cleanup_place_ struct lode_place place = {0};
     struct lode_store_stat st;
@@ -63,11 +68,13 @@ static int check_version(struct lode *lode, const struct lode_version *v, json_t
         return lode_err_nomem(err, "a key");
     if (lode_store_stat(place.store, key, &st, NULL) == 0)
         return 0;
-    json_t *item = json_pack("{s:s, s:s, s:s}", "ns", v->ns, "name", v->name, "version", v->version);
+    json_t *item =
+        json_pack("{s:s, s:s, s:s}", "ns", v->ns, "name", v->name, "version", v->version);
     return item && json_array_append_new(missing, item) == 0 ? 0 : lode_err_nomem(err, "a report");
 }
 
-static int find_missing(struct lode *lode, json_t *missing, uint64_t *versions, struct lode_err *err)
+static int find_missing(struct lode *lode, json_t *missing, uint64_t *versions,
+                        struct lode_err *err)
 {
     _cleanup_free_ char *next = NULL;
     for (;;) {
@@ -85,7 +92,8 @@ static int find_missing(struct lode *lode, json_t *missing, uint64_t *versions, 
 }
 
 /* Opening compares the root's id with the store's: a backup of another root is refused here. */
-static int report(const struct lode_open_options *options, const char *path, const char *aside, char **json, struct lode_err *err)
+static int report(const struct lode_open_options *options, const char *path, const char *aside,
+                  char **json, struct lode_err *err)
 {
     struct lode_open_options o = options ? *options : (struct lode_open_options){0};
     struct lode *lode = NULL;
@@ -101,17 +109,20 @@ static int report(const struct lode_open_options *options, const char *path, con
     if (r < 0)
         return r;
     json_t *before = aside ? json_string(aside) : json_null();
-    return lode_json_hand_out(json_pack("{s:s, s:o, s:I, s:O, s:O}", "path", path, "before", before, "versions",
-                                        (json_int_t)versions, "missing", missing, "foreign", foreign), json, err);
+    return lode_json_hand_out(json_pack("{s:s, s:o, s:I, s:O, s:O}", "path", path, "before", before,
+                                        "versions", (json_int_t)versions, "missing", missing,
+                                        "foreign", foreign),
+                              json, err);
 }
 
-static int recover_to(const char *backup, const char *path, const struct lode_open_options *options, char **json,
-                      struct lode_err *err)
+static int recover_to(const char *backup, const char *path, const struct lode_open_options *options,
+                      char **json, struct lode_err *err)
 {
     struct stat st;
     char stamp[LODE_TIME_TEXT];
     bool there = lode_sys->fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    _cleanup_free_ char *aside = lode_asprintf("%s.before-%s", path, lode_time_version(lode_now_ms(), stamp));
+    _cleanup_free_ char *aside =
+        lode_asprintf("%s.before-%s", path, lode_time_version(lode_now_ms(), stamp));
     _cleanup_free_ char *refused = lode_asprintf("%s.refused-%s", path, stamp);
     if (!aside || !refused)
         return lode_err_nomem(err, "a path");
@@ -134,14 +145,16 @@ static int recover_to(const char *backup, const char *path, const struct lode_op
     return r;
 }
 
-int lode_recover(const char *backup, const struct lode_open_options *options, char **json, struct lode_err *err)
+int lode_recover(const char *backup, const struct lode_open_options *options, char **json,
+                 struct lode_err *err)
 {
     _cleanup_where_ struct lode_where where = {0};
     _cleanup_free_ char *full = NULL;
     struct stat st;
     int r = lode_where_find(options, &where, err);
     if (r == 0 && !where.dir)
-        r = lode_err_set(err, LODE_UNSUPPORTED, "only an embedded root can be recovered: name its directory with --url");
+        r = lode_err_set(err, LODE_UNSUPPORTED,
+                         "only an embedded root can be recovered: name its directory with --url");
     if (r == 0)
         r = lode_dir_absolute(backup, &full, err);
     if (r == 0 && lode_sys->fstatat(AT_FDCWD, full, &st, 0) < 0)

@@ -26,7 +26,8 @@ static int enter_or_make(int at, const char *part)
     }
 }
 
-int lode_beneath_parent(int dir, const char *path, const char *shown, int *parent, struct lode_err *err)
+int lode_beneath_parent(int dir, const char *path, const char *shown, int *parent,
+                        struct lode_err *err)
 {
     _cleanup_free_ char *copy = lode_strdup(path);
     _cleanup_close_ int at = lode_sys->open_beneath(dir, "", DIR_FLAGS, 0);
@@ -39,9 +40,11 @@ int lode_beneath_parent(int dir, const char *path, const char *shown, int *paren
         *slash = 0;
         int next = enter_or_make(at, part);
         if (next < 0 && errno == ELOOP)
-            return lode_err_set(err, LODE_DENIED, "%s in %s is a symbolic link; it is not followed", lode_q(copy), lode_q(shown));
+            return lode_err_set(err, LODE_DENIED, "%s in %s is a symbolic link; it is not followed",
+                                lode_q(copy), lode_q(shown));
         if (next < 0)
-            return lode_err_sys(err, "cannot make the directory %s in %s", lode_q(copy), lode_q(shown));
+            return lode_err_sys(err, "cannot make the directory %s in %s", lode_q(copy),
+                                lode_q(shown));
         lode_sys->close(at);
         at = next;
         *slash = '/';
@@ -61,7 +64,8 @@ int lode_beneath_sync(int dir, const char *path, const char *shown, struct lode_
         *(slash ? slash : copy) = 0;
         _cleanup_close_ int fd = lode_sys->open_beneath(dir, copy, DIR_FLAGS, 0);
         if (fd < 0 || lode_sys->fsync(fd) < 0)
-            return lode_err_sys(err, "cannot flush the directory %s in %s", lode_q(copy), lode_q(shown));
+            return lode_err_sys(err, "cannot flush the directory %s in %s", lode_q(copy),
+                                lode_q(shown));
     }
     return 0;
 }

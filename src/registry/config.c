@@ -22,24 +22,29 @@ static int check_doc(json_t *doc, struct lode_err *err)
     static const char *const top[] = {"current", "contexts", NULL};
     const char *current, *name, *key;
     json_t *context, *value;
-    int r = json_is_object(doc) ? lode_json_only(doc, top, "the configuration", err)
-                                : lode_err_set(err, LODE_INVALID, "the configuration is not a JSON object");
+    int r = json_is_object(doc)
+                ? lode_json_only(doc, top, "the configuration", err)
+                : lode_err_set(err, LODE_INVALID, "the configuration is not a JSON object");
     if (r == 0)
         r = lode_json_opt_str(doc, "current", &current, err);
-    if (r == 0 && !json_object_get(doc, "contexts") && json_object_set_new(doc, "contexts", json_object()) < 0)
+    if (r == 0 && !json_object_get(doc, "contexts") &&
+        json_object_set_new(doc, "contexts", json_object()) < 0)
         r = lode_err_nomem(err, "the configuration");
     if (r == 0 && !json_is_object(json_object_get(doc, "contexts")))
         r = lode_err_set(err, LODE_INVALID, "\"contexts\" is not an object");
     if (r < 0)
         return r;
-    json_object_foreach (json_object_get(doc, "contexts"), name, context) {
+    json_object_foreach(json_object_get(doc, "contexts"), name, context)
+    {
         if (!json_is_object(context))
             return lode_err_set(err, LODE_INVALID, "context %s is not an object", lode_q(name));
         if ((r = lode_json_only(context, context_keys, name, err)) < 0)
             return r;
-        json_object_foreach (context, key, value) {
+        json_object_foreach(context, key, value)
+        {
             if (!json_is_string(value))
-                return lode_err_set(err, LODE_INVALID, "%s of context %s is not a string", key, lode_q(name));
+                return lode_err_set(err, LODE_INVALID, "%s of context %s is not a string", key,
+                                    lode_q(name));
         }
     }
     return 0;
@@ -112,13 +117,15 @@ static int no_context(const struct lode_config *self, const char *name, struct l
     _cleanup_buf_ struct lode_buf known = LODE_BUF_INIT(512);
     const char *key;
     json_t *value;
-    json_object_foreach (contexts(self), key, value)
+    json_object_foreach(contexts(self), key, value)
         lode_buf_addf(&known, "%s%s", known.len ? ", " : "", key);
-    return lode_err_set(err, LODE_NOT_FOUND, "no context %s in %s; there %s %s", lode_q(name), self->path,
-                        known.len ? "is" : "are", known.len ? lode_buf_str(&known) : "none: lode config set makes one");
+    return lode_err_set(err, LODE_NOT_FOUND, "no context %s in %s; there %s %s", lode_q(name),
+                        self->path, known.len ? "is" : "are",
+                        known.len ? lode_buf_str(&known) : "none: lode config set makes one");
 }
 
-int lode_config_context(const struct lode_config *self, const char *name, struct lode_context *out, struct lode_err *err)
+int lode_config_context(const struct lode_config *self, const char *name, struct lode_context *out,
+                        struct lode_err *err)
 {
     if (!name)
         name = json_string_value(json_object_get(self->doc, "current"));
@@ -140,14 +147,18 @@ int lode_config_context(const struct lode_config *self, const char *name, struct
     return 0;
 }
 
-int lode_config_set(struct lode_config *self, const struct lode_context *context, struct lode_err *err)
+int lode_config_set(struct lode_config *self, const struct lode_context *context,
+                    struct lode_err *err)
 {
-    const char *const values[] = {context->url, context->store, context->coord, context->token, context->cacert};
+    const char *const values[] = {context->url, context->store, context->coord, context->token,
+                                  context->cacert};
     if (!lode_name_ok(context->name, strlen(context->name)))
-        return lode_err_set(err, LODE_INVALID, "%s cannot name a context: letters, digits, '.', '_' and '-'",
+        return lode_err_set(err, LODE_INVALID,
+                            "%s cannot name a context: letters, digits, '.', '_' and '-'",
                             lode_q(context->name));
     if (!context->url && !(context->store && context->coord))
-        return lode_err_set(err, LODE_INVALID, "context %s needs a url, or a store and a coord", context->name);
+        return lode_err_set(err, LODE_INVALID, "context %s needs a url, or a store and a coord",
+                            context->name);
     json_t *fields = json_object();
     int bad = !fields;
     for (size_t i = 0; !bad && context_keys[i]; i++)
@@ -175,5 +186,7 @@ int lode_config_use(struct lode_config *self, const char *name, struct lode_err 
 {
     if (!json_object_get(contexts(self), name))
         return no_context(self, name, err);
-    return json_object_set_new(self->doc, "current", json_string(name)) < 0 ? lode_err_nomem(err, "a name") : 0;
+    return json_object_set_new(self->doc, "current", json_string(name)) < 0
+               ? lode_err_nomem(err, "a name")
+               : 0;
 }

@@ -1,8 +1,9 @@
 /* diff: what differs between two versions, file by file and tensor by tensor: see <lode/lode.h>.
  *
- * Files are compared by SHA-256, so nothing is read. A tensor of one name, type and shape in both is compared by what
- * the manifests know, where that is enough (the same bytes of the same file; whole blocks that match or differ), and
- * else by reading both, checked, up to the first difference.
+ * Files are compared by SHA-256, so nothing is read. A tensor of one name, type and shape in both
+ * is compared by what the manifests know, where that is enough (the same bytes of the same file;
+ * whole blocks that match or differ), and else by reading both, checked, up to the first
+ * difference.
  */
 #include <string.h>
 #include "base/limits.h"
@@ -48,7 +49,9 @@ static int side_open(struct lode *lode, const char *ref, struct side *s, struct 
         r = lode_handle_ops(lode)->manifest(lode->catalog, &s->version, &s->manifest, err);
     if (r == 0)
         r = lode_handle_ops(lode)->place(lode->catalog, &s->version, &s->place, err);
-    return r < 0 ? r : lode_tensor_reader_new(s->place.store, s->place.prefix, s->manifest, &s->reader, err);
+    return r < 0 ? r
+                 : lode_tensor_reader_new(s->place.store, s->place.prefix, s->manifest, &s->reader,
+                                          err);
 }
 
 /* {"same": n, "changed": [names], "added": [names], "removed": [names]} in the making. */
@@ -63,7 +66,9 @@ static int part_add(struct part *p, int list, const char *name, struct lode_err 
 {
     if (!p->lists[list] && !(p->lists[list] = json_array()))
         return lode_err_nomem(err, "a report");
-    return json_array_append_new(p->lists[list], json_string(name)) < 0 ? lode_err_nomem(err, "a report") : 0;
+    return json_array_append_new(p->lists[list], json_string(name)) < 0
+               ? lode_err_nomem(err, "a report")
+               : 0;
 }
 
 /* Consumes the lists; NULL when out of memory. */
@@ -90,7 +95,9 @@ static int diff_files(const struct diff *self, struct part *p, struct lode_err *
     size_t i = 0, k = 0;
     int r = 0;
     while (r == 0 && (i < a->n_files || k < b->n_files)) {
-        int order = i == a->n_files ? 1 : k == b->n_files ? -1 : strcmp(a->files[i].path, b->files[k].path);
+        int order = i == a->n_files   ? 1
+                    : k == b->n_files ? -1
+                                      : strcmp(a->files[i].path, b->files[k].path);
         if (order < 0)
             r = part_add(p, REMOVED, a->files[i].path, err);
         else if (order > 0)
@@ -107,14 +114,17 @@ static int diff_files(const struct diff *self, struct part *p, struct lode_err *
 
 static bool same_type(const struct lode_tensor *x, const struct lode_tensor *y)
 {
-    return x->dtype == y->dtype && x->rank == y->rank && x->len == y->len && x->fortran_order == y->fortran_order &&
+    return x->dtype == y->dtype && x->rank == y->rank && x->len == y->len &&
+           x->fortran_order == y->fortran_order &&
            (x->rank == 0 || memcmp(x->shape, y->shape, x->rank * sizeof *x->shape) == 0);
 }
 
 /* 1 the same, 0 different, -1 the manifests alone do not tell. */
-static int by_digests(const struct diff *self, const struct lode_tensor *x, const struct lode_tensor *y)
+static int by_digests(const struct diff *self, const struct lode_tensor *x,
+                      const struct lode_tensor *y)
 {
-    const struct lode_manifest_file *f = &self->a.manifest->files[x->file], *g = &self->b.manifest->files[y->file];
+    const struct lode_manifest_file *f = &self->a.manifest->files[x->file],
+                                    *g = &self->b.manifest->files[y->file];
     uint64_t size = self->a.manifest->block_size;
     if (!x->direct || !y->direct)
         return -1;
@@ -122,8 +132,10 @@ static int by_digests(const struct diff *self, const struct lode_tensor *x, cons
         return 1;
     if (size != self->b.manifest->block_size || x->offset % size != y->offset % size)
         return -1;
-    /* Blocks that lie wholly inside the tensor, at the same phase in both: one that differs settles it. */
-    for (uint64_t from = (x->offset + size - 1) / size; (from + 1) * size <= x->offset + x->len; from++) {
+    /* Blocks that lie wholly inside the tensor, at the same phase in both: one that differs settles
+     * it. */
+    for (uint64_t from = (x->offset + size - 1) / size; (from + 1) * size <= x->offset + x->len;
+         from++) {
         uint64_t other = from - x->offset / size + y->offset / size;
         if (memcmp(&f->blocks[from], &g->blocks[other], sizeof *f->blocks) != 0)
             return 0;
@@ -131,9 +143,10 @@ static int by_digests(const struct diff *self, const struct lode_tensor *x, cons
     return -1;
 }
 
-#define COMPARE_STEP (1u << 20)        /* bytes read of each side at a time */
+#define COMPARE_STEP (1u << 20) /* bytes read of each side at a time */
 
-static int by_bytes(struct diff *self, size_t i, size_t k, uint64_t len, bool *same, struct lode_err *err)
+static int by_bytes(struct diff *self, size_t i, size_t k, uint64_t len, bool *same,
+                    struct lode_err *err)
 {
     *same = true;
     for (uint64_t at = 0; *same && at < len; at += COMPARE_STEP) {
@@ -150,7 +163,8 @@ static int by_bytes(struct diff *self, size_t i, size_t k, uint64_t len, bool *s
 
 static int diff_tensor(struct diff *self, size_t i, size_t k, bool *same, struct lode_err *err)
 {
-    struct lode_tensor x = lode_index_get(self->a.manifest->tensors, i), y = lode_index_get(self->b.manifest->tensors, k);
+    struct lode_tensor x = lode_index_get(self->a.manifest->tensors, i),
+                       y = lode_index_get(self->b.manifest->tensors, k);
     if (!same_type(&x, &y)) {
         *same = false;
         return 0;
@@ -168,7 +182,8 @@ static int diff_tensors(struct diff *self, struct part *p, struct lode_err *err)
     size_t n = a ? lode_index_count(a) : 0, m = b ? lode_index_count(b) : 0, i = 0, k = 0;
     int r = 0;
     while (r == 0 && (i < n || k < m)) {
-        const char *x = i < n ? lode_index_get(a, i).name : NULL, *y = k < m ? lode_index_get(b, k).name : NULL;
+        const char *x = i < n ? lode_index_get(a, i).name : NULL,
+                   *y = k < m ? lode_index_get(b, k).name : NULL;
         int order = !x ? 1 : !y ? -1 : strcmp(x, y);
         bool same = false;
         if (order == 0)
@@ -176,7 +191,11 @@ static int diff_tensors(struct diff *self, struct part *p, struct lode_err *err)
         if (r == 0 && same)
             p->same++;
         else if (r == 0)
-            r = part_add(p, order == 0 ? CHANGED : order < 0 ? REMOVED : ADDED, order <= 0 ? x : y, err);
+            r = part_add(p,
+                         order == 0  ? CHANGED
+                         : order < 0 ? REMOVED
+                                     : ADDED,
+                         order <= 0 ? x : y, err);
         i += order <= 0;
         k += order >= 0;
     }
@@ -185,11 +204,12 @@ static int diff_tensors(struct diff *self, struct part *p, struct lode_err *err)
 
 static json_t *side_json(const struct side *s)
 {
-    return json_pack("{s:s, s:s, s:s, s:I}", "ns", s->version.ns, "name", s->version.name, "version", s->version.version,
-                     "seq", (json_int_t)s->version.seq);
+    return json_pack("{s:s, s:s, s:s, s:I}", "ns", s->version.ns, "name", s->version.name,
+                     "version", s->version.version, "seq", (json_int_t)s->version.seq);
 }
 
-int lode_diff(struct lode *lode, const char *from, const char *to, char **json, struct lode_err *err)
+int lode_diff(struct lode *lode, const char *from, const char *to, char **json,
+              struct lode_err *err)
 {
     _cleanup_diff_ struct diff self = {.lode = lode};
     struct part files = {0}, tensors = {0};
@@ -213,6 +233,8 @@ int lode_diff(struct lode *lode, const char *from, const char *to, char **json, 
     bool same = true; /* equal files have equal tensors */
     for (int i = 0; i < 3; i++)
         same = same && json_array_size(json_object_get(f, list_names[i])) == 0;
-    return lode_json_hand_out(json_pack("{s:o, s:o, s:b, s:o, s:o}", "from", side_json(&self.a), "to", side_json(&self.b), "same",
-                                        same, "files", f, "tensors", t), json, err);
+    return lode_json_hand_out(json_pack("{s:o, s:o, s:b, s:o, s:o}", "from", side_json(&self.a),
+                                        "to", side_json(&self.b), "same", same, "files", f,
+                                        "tensors", t),
+                              json, err);
 }

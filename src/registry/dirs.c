@@ -20,7 +20,8 @@ static int home_under(const char *rest, char **out, struct lode_err *err)
 {
     const char *home = env("HOME");
     if (!home || home[0] != '/')
-        return lode_err_set(err, LODE_INVALID, "HOME is not set: set LODE_HOME, or name a root with --url");
+        return lode_err_set(err, LODE_INVALID,
+                            "HOME is not set: set LODE_HOME, or name a root with --url");
     char *path = lode_asprintf("%s/%s", home, rest);
     if (!path)
         return lode_err_nomem(err, "a path");
@@ -32,17 +33,6 @@ int lode_dir_home(char **out, struct lode_err *err)
 {
     const char *home = env("LODE_HOME");
     return home ? lode_dir_absolute(home, out, err) : home_under(".lode", out, err);
-}
-
-int lode_dir_cache(char **out, struct lode_err *err)
-{
-    const char *cache = env("LODE_CACHE"), *xdg = env("XDG_CACHE_HOME");
-    if (cache)
-        return lode_dir_absolute(cache, out, err);
-    if (!xdg || xdg[0] != '/')
-        return home_under(".cache/lode", out, err);
-    *out = lode_asprintf("%s/lode", xdg);
-    return *out ? 0 : lode_err_nomem(err, "a path");
 }
 
 int lode_dir_config(char **out, struct lode_err *err)
@@ -84,7 +74,9 @@ static int of_file_url(const char *url, char **out, struct lode_err *err)
     if (!copy)
         return lode_err_nomem(err, "a path");
     if (path[0] != '/' || path[1] == '/' || !decode(copy))
-        return lode_err_set(err, LODE_INVALID, "%s names no directory; write file:///srv/lode or /srv/lode", lode_q(url));
+        return lode_err_set(err, LODE_INVALID,
+                            "%s names no directory; write file:///srv/lode or /srv/lode",
+                            lode_q(url));
     *out = lode_steal(copy);
     return 0;
 }
@@ -99,7 +91,8 @@ int lode_dir_absolute(const char *path, char **out, struct lode_err *err)
         return lode_err_set(err, LODE_INVALID, "the path is empty");
     if (path[0] == '~' && (path[1] == 0 || path[1] == '/')) {
         if (!(from = env("HOME")))
-            return lode_err_set(err, LODE_INVALID, "HOME is not set, so %s means nothing", lode_q(path));
+            return lode_err_set(err, LODE_INVALID, "HOME is not set, so %s means nothing",
+                                lode_q(path));
         path++;
     } else if (path[0] != '/') {
         if (!getcwd(here, sizeof here))
@@ -108,7 +101,8 @@ int lode_dir_absolute(const char *path, char **out, struct lode_err *err)
         while (strncmp(path, "./", 2) == 0)
             path += 2;
     }
-    char *full = lode_asprintf("%s%s%s", from, *from && *path && *path != '/' ? "/" : "", strcmp(path, ".") ? path : "");
+    char *full = lode_asprintf("%s%s%s", from, *from && *path && *path != '/' ? "/" : "",
+                               strcmp(path, ".") ? path : "");
     if (!full)
         return lode_err_nomem(err, "a path");
     for (size_t n = strlen(full); n > 1 && full[n - 1] == '/'; n--)

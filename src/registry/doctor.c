@@ -1,5 +1,5 @@
-/* doctor: is this root healthy, and what does it run on? See <lode/lode.h>. Each check is one line of the report with a
- * status: ok, warn (works, but look at it), fail. */
+/* doctor: is this root healthy, and what does it run on? See <lode/lode.h>. Each check is one line
+ * of the report with a status: ok, warn (works, but look at it), fail. */
 #include <curl/curl.h>
 #include <jansson.h>
 #include <openssl/crypto.h>
@@ -13,26 +13,27 @@
 #include <xxhash.h>
 #include <zlib.h>
 #include "base/buf.h"
+#include "base/cache_dir.h"
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/name.h"
 #include "base/sys.h"
 #include "io/engine.h"
 #include "load/checks.h"
-#include "registry/dirs.h"
 #include "registry/handle.h"
 
 #define RACERS 8
-#define LOW_SPACE 20                   /* warn below a 20th of the store */
+#define LOW_SPACE 20 /* warn below a 20th of the store */
 
 struct doctor {
     struct lode *lode;
     json_t *checks;
     bool ok;
-    int failed;                        /* sticky: NO_MEMORY */
+    int failed; /* sticky: NO_MEMORY */
 };
 
-static void say(struct doctor *d, const char *status, const char *name, const char *fmt, ...) lode_printf(4, 5);
+static void say(struct doctor *d, const char *status, const char *name, const char *fmt, ...)
+    lode_printf(4, 5);
 static void say(struct doctor *d, const char *status, const char *name, const char *fmt, ...)
 {
     _cleanup_buf_ struct lode_buf text = LODE_BUF_INIT(2048);
@@ -40,7 +41,8 @@ static void say(struct doctor *d, const char *status, const char *name, const ch
     va_start(args, fmt);
     lode_buf_addv(&text, fmt, args);
     va_end(args);
-    json_t *line = json_pack("{s:s, s:s, s:s}", "name", name, "status", status, "message", lode_buf_str(&text));
+    json_t *line = json_pack("{s:s, s:s, s:s}", "name", name, "status", status, "message",
+                             lode_buf_str(&text));
     if (!line || json_array_append_new(d->checks, line) < 0)
         d->failed = LODE_NO_MEMORY;
     if (strcmp(status, "fail") == 0)
@@ -58,8 +60,9 @@ static void check_root(struct doctor *d)
         return;
     }
     bool open = strcmp(info.state, "open") == 0;
-    say(d, open ? "ok" : "warn", "root", "id %s, schema %u, epoch %llu, %s%s%s, revision %llu", info.id, info.schema,
-        (unsigned long long)info.epoch, info.state, info.moved_to ? " to " : "", info.moved_to ? info.moved_to : "",
+    say(d, open ? "ok" : "warn", "root", "id %s, schema %u, epoch %llu, %s%s%s, revision %llu",
+        info.id, info.schema, (unsigned long long)info.epoch, info.state,
+        info.moved_to ? " to " : "", info.moved_to ? info.moved_to : "",
         (unsigned long long)revision);
     say(d, "ok", "coord", "%s", info.coord ? info.coord : lode_coord_url(d->lode->coord));
     lode_root_info_release(&info);
@@ -69,8 +72,9 @@ static const struct {
     uint32_t cap;
     const char *name;
 } caps[] = {
-    {LODE_STORE_IF_ABSENT, "if-absent"}, {LODE_STORE_RENAME_DIR, "rename-dir"}, {LODE_STORE_PLACEMENT, "placement"},
-    {LODE_STORE_OPEN_LOCAL, "local-files"}, {LODE_STORE_LIST, "list"}, {LODE_STORE_RESUME, "resume"},
+    {LODE_STORE_IF_ABSENT, "if-absent"}, {LODE_STORE_RENAME_DIR, "rename-dir"},
+    {LODE_STORE_PLACEMENT, "placement"}, {LODE_STORE_OPEN_LOCAL, "local-files"},
+    {LODE_STORE_LIST, "list"},           {LODE_STORE_RESUME, "resume"},
     {LODE_STORE_READ_ONLY, "read-only"}, {LODE_STORE_SPACE, "space"},
 };
 
@@ -82,7 +86,8 @@ static void check_store(struct doctor *d)
         if (has & caps[i].cap)
             lode_buf_addf(&list, " %s", caps[i].name);
     }
-    say(d, has & LODE_STORE_READ_ONLY ? "warn" : "ok", "store", "%s:%s", lode_store_url(d->lode->store), lode_buf_str(&list));
+    say(d, has & LODE_STORE_READ_ONLY ? "warn" : "ok", "store", "%s:%s",
+        lode_store_url(d->lode->store), lode_buf_str(&list));
 }
 
 static void check_space(struct doctor *d)
@@ -96,8 +101,8 @@ static void check_space(struct doctor *d)
         say(d, "fail", "space", "%s", err.text);
         return;
     }
-    say(d, space.free < space.total / LOW_SPACE ? "warn" : "ok", "space", "%s free of %s", lode_size_text(space.free, there),
-        lode_size_text(space.total, all));
+    say(d, space.free < space.total / LOW_SPACE ? "warn" : "ok", "space", "%s free of %s",
+        lode_size_text(space.free, there), lode_size_text(space.total, all));
 }
 
 struct race {
@@ -116,8 +121,10 @@ static void *race(void *arg)
     return NULL;
 }
 
-/* Several writers of one absent key at once: where a store says that it lets one win, one must. Answers how many ran. */
-static unsigned run_race(struct lode_store *store, const char *key, unsigned *won, unsigned *refused)
+/* Several writers of one absent key at once: where a store says that it lets one win, one must.
+ * Answers how many ran. */
+static unsigned run_race(struct lode_store *store, const char *key, unsigned *won,
+                         unsigned *refused)
 {
     pthread_t threads[RACERS];
     struct race racers[RACERS];
@@ -142,8 +149,8 @@ static void check_race(struct doctor *d, const char *key)
 {
     struct lode_err err;
     unsigned won, refused, n = run_race(d->lode->store, key, &won, &refused);
-    say(d, won == 1 && refused == n - 1 ? "ok" : "fail", "race", "of %u writers of one name %u won, %u were refused", n, won,
-        refused);
+    say(d, won == 1 && refused == n - 1 ? "ok" : "fail", "race",
+        "of %u writers of one name %u won, %u were refused", n, won, refused);
     if (lode_store_remove(d->lode->store, key, &err) < 0)
         say(d, "warn", "race", "%s", err.text);
 }
@@ -183,16 +190,17 @@ static void check_io(struct doctor *d)
         return;
     }
     lode_io_describe(io, &about);
-    say(d, about.registers || strcmp(about.name, "uring") != 0 ? "ok" : "warn", "io", "%s (%s), depth %u, registered buffers: %s",
-        about.name, about.why, about.depth, about.registers ? "yes" : about.registers_why);
+    say(d, about.registers || strcmp(about.name, "uring") != 0 ? "ok" : "warn", "io",
+        "%s (%s), depth %u, registered buffers: %s", about.name, about.why, about.depth,
+        about.registers ? "yes" : about.registers_why);
 }
 
 static void check_cache(struct doctor *d)
 {
-    _cleanup_free_ char *cache = NULL;
-    struct lode_err err;
-    if (lode_dir_cache(&cache, &err) < 0 || lode_dir_make(cache, 0700, &err) < 0) {
-        say(d, "warn", "cache", "%s: pushes cannot be resumed and checks are not remembered", err.text);
+    _cleanup_free_ char *cache = lode_cache_dir("load", true);
+    if (!cache) {
+        say(d, "warn", "cache",
+            "there is none (LODE_CACHE): pushes cannot be resumed and checks are not remembered");
         return;
     }
     struct lode_checks *checks = lode_checks_open(cache);
@@ -203,8 +211,9 @@ static void check_cache(struct doctor *d)
 static void tell_versions(struct doctor *d)
 {
     say(d, "ok", "lode", "%s", lode_version_string());
-    say(d, "ok", "libraries", "sqlite %s, %s, %s, zlib %s, xxhash %u, jansson %s", sqlite3_libversion(),
-        OpenSSL_version(OPENSSL_VERSION), curl_version(), zlibVersion(), XXH_versionNumber(), JANSSON_VERSION);
+    say(d, "ok", "libraries", "sqlite %s, %s, %s, zlib %s, xxhash %u, jansson %s",
+        sqlite3_libversion(), OpenSSL_version(OPENSSL_VERSION), curl_version(), zlibVersion(),
+        XXH_versionNumber(), JANSSON_VERSION);
 }
 
 int lode_doctor(struct lode *lode, char **json, struct lode_err *err)

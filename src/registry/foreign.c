@@ -1,8 +1,9 @@
 /* What a store holds and no record names: see registry/foreign.h.
  *
- * Every directory that a record names (of versions in any state, and of garbage) is known, and so is what lies above
- * it. The rest of the tree is walked from the base; what is met and is neither known nor above something known is
- * foreign, and is not entered. Staging is skipped: attempts in it come and go while this looks.
+ * Every directory that a record names (of versions in any state, and of garbage) is known, and so
+ * is what lies above it. The rest of the tree is walked from the base; what is met and is neither
+ * known nor above something known is foreign, and is not entered. Staging is skipped: attempts in
+ * it come and go while this looks.
  */
 #include "registry/foreign.h"
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "model/record.h"
 
 struct known {
-    char **dirs;                       /* sorted, bytewise */
+    char **dirs; /* sorted, bytewise */
     size_t n, cap;
 };
 
@@ -69,7 +70,8 @@ static int add_garbage(struct lode *lode, struct known *k, struct lode_err *err)
 
 enum place { FOREIGN, KNOWN, ABOVE };
 
-/* The first directory not below `key` in order is the only one that can be `key` or lie beneath it. */
+/* The first directory not below `key` in order is the only one that can be `key` or lie beneath it.
+ */
 static enum place place_of(const struct known *k, const char *key)
 {
     size_t low = 0, high = k->n, len = strlen(key);
@@ -95,10 +97,11 @@ static int add_foreign(json_t *into, const char *key, uint64_t bytes, struct lod
     return item && json_array_append_new(into, item) == 0 ? 0 : lode_err_nomem(err, "a report");
 }
 
-static int look_in(struct lode *lode, const struct known *k, const char *dir, json_t *into, struct lode_err *err);
+static int look_in(struct lode *lode, const struct known *k, const char *dir, json_t *into,
+                   struct lode_err *err);
 
-static int look_at(struct lode *lode, const struct known *k, const char *dir, const struct lode_store_entry *entry, json_t *into,
-                   struct lode_err *err)
+static int look_at(struct lode *lode, const struct known *k, const char *dir,
+                   const struct lode_store_entry *entry, json_t *into, struct lode_err *err)
 {
     _cleanup_free_ char *key = lode_asprintf("%s%s%s", dir, *dir ? "/" : "", entry->name);
     if (!key)
@@ -111,7 +114,8 @@ static int look_at(struct lode *lode, const struct known *k, const char *dir, co
     return place == FOREIGN ? add_foreign(into, key, entry->stat.size, err) : 0;
 }
 
-static int look_in(struct lode *lode, const struct known *k, const char *dir, json_t *into, struct lode_err *err)
+static int look_in(struct lode *lode, const struct known *k, const char *dir, json_t *into,
+                   struct lode_err *err)
 {
     _cleanup_free_ char *after = NULL;
     for (;;) {

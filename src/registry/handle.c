@@ -19,10 +19,12 @@ int lode_handle_fresh(struct lode *lode, struct lode_err *err)
 
 int lode_handle_writes(const struct lode *lode, struct lode_err *err)
 {
-    return lode->read_only ? lode_err_set(err, LODE_READ_ONLY, "%s was opened read-only", lode->url) : 0;
+    return lode->read_only ? lode_err_set(err, LODE_READ_ONLY, "%s was opened read-only", lode->url)
+                           : 0;
 }
 
-int lode_handle_resolve(struct lode *lode, const char *ref, struct lode_version *out, struct lode_err *err)
+int lode_handle_resolve(struct lode *lode, const char *ref, struct lode_version *out,
+                        struct lode_err *err)
 {
     struct lode_ref parsed;
     int r = lode_ref_parse(ref, &parsed, err);
@@ -31,7 +33,8 @@ int lode_handle_resolve(struct lode *lode, const char *ref, struct lode_version 
     return r < 0 ? r : lode_handle_ops(lode)->resolve(lode->catalog, &parsed, false, out, err);
 }
 
-int lode_handle_resolve_file(struct lode *lode, const char *ref, struct lode_version *out, char **path, struct lode_err *err)
+int lode_handle_resolve_file(struct lode *lode, const char *ref, struct lode_version *out,
+                             char **path, struct lode_err *err)
 {
     struct lode_file_ref readings[2];
     unsigned n, taken = 0;
@@ -79,7 +82,8 @@ int lode_json_hand_out(json_t *doc, char **out, struct lode_err *err)
     return 0;
 }
 
-int lode_handle_job(struct lode *lode, const char *kind, const json_t *params, char **json, struct lode_err *err)
+int lode_handle_job(struct lode *lode, const char *kind, const json_t *params, char **json,
+                    struct lode_err *err)
 {
     json_t *report = NULL;
     if (!params)

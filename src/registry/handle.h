@@ -5,13 +5,13 @@
 #include "model/record.h"
 
 struct lode {
-    char *url;                         /* without secrets */
-    char *dir;                         /* an embedded root's directory (coord.db and models/ in it), else NULL */
-    struct lode_coord *coord;          /* owned; NULL with a remote catalog */
-    struct lode_store *store;          /* owned; NULL with a remote catalog */
-    struct lode_catalog *catalog;      /* owned */
+    char *url; /* without secrets */
+    char *dir; /* an embedded root's directory (coord.db and models/ in it), else NULL */
+    struct lode_coord *coord;     /* owned; NULL with a remote catalog */
+    struct lode_store *store;     /* owned; NULL with a remote catalog */
+    struct lode_catalog *catalog; /* owned */
     bool read_only;
-    bool fresh;                        /* every read begins with a linearizable one */
+    bool fresh; /* every read begins with a linearizable one */
 };
 
 /* An embedded root's parts. */
@@ -31,10 +31,12 @@ int lode_handle_fresh(struct lode *lode, struct lode_err *err) lode_must_use;
 int lode_handle_writes(const struct lode *lode, struct lode_err *err) lode_must_use;
 
 /* Parses and resolves a reference to one pinned, committed version. */
-int lode_handle_resolve(struct lode *lode, const char *ref, struct lode_version *out, struct lode_err *err) lode_must_use;
+int lode_handle_resolve(struct lode *lode, const char *ref, struct lode_version *out,
+                        struct lode_err *err) lode_must_use;
 
 /* The same for "ref/path": *path is the file (owned). */
-int lode_handle_resolve_file(struct lode *lode, const char *ref, struct lode_version *out, char **path, struct lode_err *err) lode_must_use;
+int lode_handle_resolve_file(struct lode *lode, const char *ref, struct lode_version *out,
+                             char **path, struct lode_err *err) lode_must_use;
 
 /* Who and why of a call, for the journal; `call` may be NULL. */
 static inline struct lode_act lode_handle_act(const struct lode_call *call)
@@ -49,21 +51,25 @@ char *lode_place_key(const struct lode_place *place, const char *path);
 #define LODE_SIZE_TEXT 32
 char *lode_size_text(uint64_t bytes, char out[LODE_SIZE_TEXT]);
 
-/* A JSON document as text that lode_string_free() frees; consumes `doc`, which may be NULL (out of memory). */
+/* A JSON document as text that lode_string_free() frees; consumes `doc`, which may be NULL (out of
+ * memory). */
 int lode_json_hand_out(json_t *doc, char **out, struct lode_err *err) lode_must_use;
 
-/* Runs a verb that must see everything where everything is to be seen: at the server. `params` is borrowed; NULL: out
- * of memory. */
-int lode_handle_job(struct lode *lode, const char *kind, const json_t *params, char **json, struct lode_err *err) lode_must_use;
+/* Runs a verb that must see everything where everything is to be seen: at the server. `params` is
+ * borrowed; NULL: out of memory. */
+int lode_handle_job(struct lode *lode, const char *kind, const json_t *params, char **json,
+                    struct lode_err *err) lode_must_use;
 
-/* Where a root is, after arguments, environment, configuration file and default were asked, in this order. */
-struct lode_where {                    /* release with lode_where_release */
-    char *url;                         /* as it was named; NULL for a pair */
-    char *dir;                         /* an embedded root's directory, absolute, or NULL */
-    char *store, *coord;               /* a directory's own, or the pair; both NULL for a server */
-    char *token, *cacert;              /* or NULL */
-    bool is_default;                   /* nobody named it: made when missing */
+/* Where a root is, after arguments, environment, configuration file and default were asked, in this
+ * order. */
+struct lode_where {       /* release with lode_where_release */
+    char *url;            /* as it was named; NULL for a pair */
+    char *dir;            /* an embedded root's directory, absolute, or NULL */
+    char *store, *coord;  /* a directory's own, or the pair; both NULL for a server */
+    char *token, *cacert; /* or NULL */
+    bool is_default;      /* nobody named it: made when missing */
 };
-int lode_where_find(const struct lode_open_options *options, struct lode_where *out, struct lode_err *err) lode_must_use;
+int lode_where_find(const struct lode_open_options *options, struct lode_where *out,
+                    struct lode_err *err) lode_must_use;
 void lode_where_release(struct lode_where *where);
 #define _cleanup_where_ __attribute__((cleanup(lode_where_release)))

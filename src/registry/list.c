@@ -10,7 +10,8 @@ static int query_of(const struct lode_list_options *o, struct lode_query *out, s
     if (!o)
         return 0;
     if (o->limit > LODE_PAGE_MAX)
-        return lode_err_set(err, LODE_INVALID, "a page has at most %d entries, %u are asked for", LODE_PAGE_MAX, o->limit);
+        return lode_err_set(err, LODE_INVALID, "a page has at most %d entries, %u are asked for",
+                            LODE_PAGE_MAX, o->limit);
     out->filter = o->filter;
     out->sort = o->sort;
     out->limit = o->limit;
@@ -19,8 +20,8 @@ static int query_of(const struct lode_list_options *o, struct lode_query *out, s
     return 0;
 }
 
-int lode_ls_models(struct lode *lode, const char *ns, const struct lode_list_options *options, struct lode_models *out,
-                   struct lode_err *err)
+int lode_ls_models(struct lode *lode, const char *ns, const struct lode_list_options *options,
+                   struct lode_models *out, struct lode_err *err)
 {
     struct lode_query query;
     int r = query_of(options, &query, err);
@@ -32,8 +33,8 @@ int lode_ls_models(struct lode *lode, const char *ns, const struct lode_list_opt
     return r < 0 ? r : lode_handle_ops(lode)->models(lode->catalog, &query, out, err);
 }
 
-int lode_ls_versions(struct lode *lode, const char *model, const struct lode_list_options *options, struct lode_versions *out,
-                     struct lode_err *err)
+int lode_ls_versions(struct lode *lode, const char *model, const struct lode_list_options *options,
+                     struct lode_versions *out, struct lode_err *err)
 {
     struct lode_query query;
     struct lode_ref ref;
@@ -48,21 +49,23 @@ int lode_ls_versions(struct lode *lode, const char *model, const struct lode_lis
     return r < 0 ? r : lode_handle_ops(lode)->versions(lode->catalog, &query, out, err);
 }
 
-int lode_log_entries(struct lode *lode, const char *model, const char *alias, uint32_t limit, const char *page,
-                     struct lode_journal *out, struct lode_err *err)
+int lode_log_entries(struct lode *lode, const char *model, const char *alias, uint32_t limit,
+                     const char *page, struct lode_journal *out, struct lode_err *err)
 {
     struct lode_journal_query query = {.alias = alias, .limit = limit, .page = page};
     struct lode_ref ref;
     int r = 0;
     if (limit > LODE_PAGE_MAX)
-        r = lode_err_set(err, LODE_INVALID, "a page has at most %d entries, %u are asked for", LODE_PAGE_MAX, limit);
+        r = lode_err_set(err, LODE_INVALID, "a page has at most %d entries, %u are asked for",
+                         LODE_PAGE_MAX, limit);
     if (r == 0 && model) {
         r = lode_ref_parse_model(model, &ref, err);
         query.ns = ref.ns;
         query.name = ref.name;
     }
     if (r == 0 && alias && !model)
-        r = lode_err_set(err, LODE_INVALID, "an alias is a model's: name the model of %s", lode_q(alias));
+        r = lode_err_set(err, LODE_INVALID, "an alias is a model's: name the model of %s",
+                         lode_q(alias));
     if (r == 0)
         r = lode_handle_fresh(lode, err);
     return r < 0 ? r : lode_handle_ops(lode)->journal(lode->catalog, &query, out, err);

@@ -1,9 +1,11 @@
-/* load: a version, or a local path without any registry, into memory: see <lode/lode.h>. The engine is load/load.h.
+/* load: a version, or a local path without any registry, into memory: see <lode/lode.h>. The engine
+ * is load/load.h.
  *
  * A mapping needs no lease: gc removes names, and a mapped file lives as long as its mapping.
  */
 #include "load/load.h"
 #include <string.h>
+#include "base/cache_dir.h"
 #include "base/mem.h"
 #include "base/name.h"
 #include "registry/dirs.h"
@@ -16,7 +18,8 @@ static int open_source(void *arg, unsigned file, int *fd, struct lode_err *err)
     return lode_source_open(&sources->items[file], fd, err);
 }
 
-static int run(struct lode_load *load, struct lode_bytes *bytes, struct lode_model **out, struct lode_err *err)
+static int run(struct lode_load *load, struct lode_bytes *bytes, struct lode_model **out,
+               struct lode_err *err)
 {
     int r = lode_bytes_init(bytes, err);
     load->bytes = bytes;
@@ -27,7 +30,8 @@ static int run(struct lode_load *load, struct lode_bytes *bytes, struct lode_mod
 }
 
 /* Local files have no digests: what is in them is what is loaded. */
-static int load_path(const char *path, const struct lode_load_options *options, struct lode_model **out, struct lode_err *err)
+static int load_path(const char *path, const struct lode_load_options *options,
+                     struct lode_model **out, struct lode_err *err)
 {
     _cleanup_sources_ struct lode_sources sources = {0};
     _cleanup_free_ char *full = NULL;
@@ -47,18 +51,19 @@ static int load_path(const char *path, const struct lode_load_options *options, 
     return r;
 }
 
-static int load_version(struct lode *lode, struct lode_version *v, struct lode_load *load, struct lode_model **out,
-                        struct lode_err *err)
+static int load_version(struct lode *lode, struct lode_version *v, struct lode_load *load,
+                        struct lode_model **out, struct lode_err *err)
 {
     _cleanup_place_ struct lode_place place = {0};
-    _cleanup_free_ char *cache = NULL;
+    _cleanup_free_ char *cache = lode_cache_dir("load", true);
     int r = lode_handle_ops(lode)->place(lode->catalog, v, &place, err);
     if (r < 0)
         return r;
-    struct lode_bytes bytes = {.manifest = load->manifest, .verify = !load->options || !load->options->no_verify,
-                               .store = place.store, .prefix = place.prefix};
-    if (lode_dir_cache(&cache, NULL) == 0 && lode_dir_make(cache, 0700, NULL) == 0)
-        load->checks = lode_checks_open(cache);
+    struct lode_bytes bytes = {.manifest = load->manifest,
+                               .verify = !load->options || !load->options->no_verify,
+                               .store = place.store,
+                               .prefix = place.prefix};
+    load->checks = lode_checks_open(cache);
     load->digest = v->digest;
     r = run(load, &bytes, out, err);
     lode_checks_close(load->checks);
@@ -67,16 +72,18 @@ static int load_version(struct lode *lode, struct lode_version *v, struct lode_l
     return r;
 }
 
-int lode_load(struct lode *lode, const char *ref, const struct lode_load_options *options, struct lode_model **out,
-              struct lode_err *err)
+int lode_load(struct lode *lode, const char *ref, const struct lode_load_options *options,
+              struct lode_model **out, struct lode_err *err)
 {
     _cleanup_version_ struct lode_version v = {0};
     struct lode_load load = {.options = options};
     if (lode_looks_like_path(ref))
         return load_path(ref, options, out, err);
     if (!lode)
-        return lode_err_set(err, LODE_INVALID, "%s is a reference, which needs a registry; a path starts with / ./ ../ or ~",
-                            lode_q(ref));
+        return lode_err_set(
+            err, LODE_INVALID,
+            "%s is a reference, which needs a registry; a path starts with / ./ ../ or ~",
+            lode_q(ref));
     int r = lode_handle_resolve(lode, ref, &v, err);
     if (r == 0)
         r = lode_handle_ops(lode)->manifest(lode->catalog, &v, &load.manifest, err);

@@ -1,7 +1,7 @@
 /* Opening, making and closing a root: see lode_open() and lode_init() in <lode/lode.h>.
  *
- * An embedded root is one directory R: R/coord.db (the coord) and R/models (the store). A pair names both apart; a URL
- * of a server needs neither, its catalog brings the store along.
+ * An embedded root is one directory R: R/coord.db (the coord) and R/models (the store). A pair
+ * names both apart; a URL of a server needs neither, its catalog brings the store along.
  */
 #include <string.h>
 #include "base/mem.h"
@@ -33,10 +33,13 @@ const char *lode_url(const struct lode *lode)
     return lode->url;
 }
 
-static int open_parts(struct lode *lode, const struct lode_where *where, bool create, struct lode_err *err)
+static int open_parts(struct lode *lode, const struct lode_where *where, bool create,
+                      struct lode_err *err)
 {
-    struct lode_coord_config coord = {.url = where->coord, .create = create, .read_only = lode->read_only};
-    struct lode_store_config store = {.url = where->store, .create = create, .read_only = lode->read_only};
+    struct lode_coord_config coord = {
+        .url = where->coord, .create = create, .read_only = lode->read_only};
+    struct lode_store_config store = {
+        .url = where->store, .create = create, .read_only = lode->read_only};
     if (create && lode->dir) {
         int r = lode_dir_make(lode->dir, 0777, err);
         if (r < 0)
@@ -46,9 +49,16 @@ static int open_parts(struct lode *lode, const struct lode_where *where, bool cr
     return r < 0 ? r : lode_store_open(&store, &lode->store, err);
 }
 
+/* Until the remote catalog is part of the library. */
+#pragma weak lode_catalog_remote
+
 static int open_remote(struct lode *lode, const struct lode_where *where, struct lode_err *err)
 {
-    struct lode_remote_config config = {.url = where->url, .token = where->token, .cacert = where->cacert};
+    struct lode_remote_config config = {
+        .url = where->url, .token = where->token, .cacert = where->cacert};
+    if (!lode_catalog_remote)
+        return lode_err_set(err, LODE_UNSUPPORTED,
+                            "this Lode was built without the remote catalog");
     return lode_catalog_remote(&config, &lode->catalog, err);
 }
 
@@ -61,11 +71,13 @@ static int name_it(struct lode *lode, const struct lode_where *where, struct lod
     else if (where->url)
         lode->url = lode_strdup(where->url);
     else
-        lode->url = lode_asprintf("%s + %s", lode_store_url(lode->store), lode_coord_url(lode->coord));
+        lode->url =
+            lode_asprintf("%s + %s", lode_store_url(lode->store), lode_coord_url(lode->coord));
     return lode->url ? 0 : lode_err_nomem(err, "a root's name");
 }
 
-static int handle_new(const struct lode_open_options *o, const struct lode_where *where, struct lode **out, struct lode_err *err)
+static int handle_new(const struct lode_open_options *o, const struct lode_where *where,
+                      struct lode **out, struct lode_err *err)
 {
     struct lode *lode = lode_zalloc(sizeof *lode);
     if (!lode || (where->dir && !(lode->dir = lode_strdup(where->dir)))) {
@@ -81,15 +93,19 @@ static int handle_new(const struct lode_open_options *o, const struct lode_where
 static int no_root(const struct lode *lode, const struct lode_where *where, struct lode_err *err)
 {
     if (lode->dir)
-        return lode_err_set(err, LODE_NOT_FOUND, "there is no Lode root at %s; `lode init --url %s` makes one",
+        return lode_err_set(err, LODE_NOT_FOUND,
+                            "there is no Lode root at %s; `lode init --url %s` makes one",
                             lode_q(lode->dir), lode->dir);
-    return lode_err_set(err, LODE_NOT_FOUND,
-                        "there is no Lode root at %s and %s; `lode init --store %s --coord %s` makes one",
-                        lode_q(where->store), lode_q(where->coord), where->store, where->coord);
+    return lode_err_set(
+        err, LODE_NOT_FOUND,
+        "there is no Lode root at %s and %s; `lode init --store %s --coord %s` makes one",
+        lode_q(where->store), lode_q(where->coord), where->store, where->coord);
 }
 
-/* Makes the root; *out has its parts open, but no catalog. Kept open, for a root in memory lives as long as a handle. */
-static int init_parts(const struct lode_open_options *o, const struct lode_where *where, struct lode **out, struct lode_err *err)
+/* Makes the root; *out has its parts open, but no catalog. Kept open, for a root in memory lives as
+ * long as a handle. */
+static int init_parts(const struct lode_open_options *o, const struct lode_where *where,
+                      struct lode **out, struct lode_err *err)
 {
     _cleanup_lode_ struct lode *lode = NULL;
     int r = handle_new(o, where, &lode, err);
@@ -110,7 +126,8 @@ static int open_direct(struct lode *lode, const struct lode_where *where, struct
     return r == LODE_NOT_FOUND ? no_root(lode, where, err) : r;
 }
 
-static int open_once(const struct lode_open_options *o, const struct lode_where *where, struct lode **out, struct lode_err *err)
+static int open_once(const struct lode_open_options *o, const struct lode_where *where,
+                     struct lode **out, struct lode_err *err)
 {
     _cleanup_lode_ struct lode *lode = NULL;
     int r = handle_new(o, where, &lode, err);
@@ -147,7 +164,8 @@ int lode_init(const struct lode_open_options *options, struct lode_err *err)
     if (r < 0)
         return r;
     if (!where.store)
-        return lode_err_set(err, LODE_UNSUPPORTED, "%s is a server: its root is made on its own machine, with lode init",
+        return lode_err_set(err, LODE_UNSUPPORTED,
+                            "%s is a server: its root is made on its own machine, with lode init",
                             lode_q(where.url));
     _cleanup_lode_ struct lode *made = NULL;
     return init_parts(options, &where, &made, err);

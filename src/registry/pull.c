@@ -2,10 +2,10 @@
  *
  *     look at what is there -> enough room? -> fetch spans in parallel, each checked -> flush, name
  *
- * A file is written as ".lode-part-<digest>" beside its place and renamed when all its blocks have matched: under its
- * own name it is whole or not there. After an interruption the part files are looked through block by block and only
- * what does not match is fetched: nothing has to be remembered. Two pulls into one place are kept apart by a lock on
- * the part file.
+ * A file is written as ".lode-part-<digest>" beside its place and renamed when all its blocks have
+ * matched: under its own name it is whole or not there. After an interruption the part files are
+ * looked through block by block and only what does not match is fetched: nothing has to be
+ * remembered. Two pulls into one place are kept apart by a lock on the part file.
  *
  * Invariants
  *  1. No byte gets a file's name before its block matched.
@@ -38,11 +38,11 @@ enum there { ABSENT, SAME, DIFFERS };
 /* One file; touched by one thread at a time where no lock is named. */
 struct pull_file {
     const struct lode_manifest_file *file;
-    enum there there;                  /* what lies under its name; guarded by lock while looking */
-    uint64_t left;                     /* spans to do; guarded by lock */
-    int fd;                            /* looking: the file; fetching: the part file. Opened under the lock */
-    int parent;                        /* directory of the part file, -1 */
-    uint64_t had;                      /* bytes that the part file had when it was opened */
+    enum there there; /* what lies under its name; guarded by lock while looking */
+    uint64_t left;    /* spans to do; guarded by lock */
+    int fd;           /* looking: the file; fetching: the part file. Opened under the lock */
+    int parent;       /* directory of the part file, -1 */
+    uint64_t had;     /* bytes that the part file had when it was opened */
     char part[PART_NAME];
 };
 
@@ -52,11 +52,11 @@ struct pull {
     struct lode_version version;
     struct lode_manifest *manifest;
     struct lode_place place;
-    char *dest;                        /* absolute */
+    char *dest; /* absolute */
     int dir;
     struct pull_file *files;
     const struct lode_manifest_file **table; /* of the files below, for the spans */
-    size_t *number;                    /* table position -> position in `files` */
+    size_t *number;                          /* table position -> position in `files` */
     size_t n;
     pthread_mutex_t lock;
     struct lode_flow flow;
@@ -100,17 +100,20 @@ static int choose_files(struct pull *self, struct lode_err *err)
         return lode_err_nomem(err, "a list of files");
     for (size_t i = 0; i < m->n_files; i++) {
         if (wanted(self->options, m->files[i].path))
-            self->files[self->n++] = (struct pull_file){.file = &m->files[i], .fd = -1, .parent = -1};
+            self->files[self->n++] =
+                (struct pull_file){.file = &m->files[i], .fd = -1, .parent = -1};
     }
     if (self->n == 0)
-        return lode_err_set(err, LODE_NOT_FOUND, "none of the %zu files of %s@%s is wanted by --include and --exclude",
+        return lode_err_set(err, LODE_NOT_FOUND,
+                            "none of the %zu files of %s@%s is wanted by --include and --exclude",
                             m->n_files, self->version.name, self->version.version);
     return 0;
 }
 
 static int open_dest(struct pull *self, const char *dest, struct lode_err *err)
 {
-    _cleanup_free_ char *usual = dest ? NULL : lode_asprintf("./%s-%s", self->version.name, self->version.version);
+    _cleanup_free_ char *usual =
+        dest ? NULL : lode_asprintf("./%s-%s", self->version.name, self->version.version);
     if (!dest && !usual)
         return lode_err_nomem(err, "a path");
     int r = lode_dir_absolute(dest ? dest : usual, &self->dest, err);
@@ -148,7 +151,8 @@ static int plan(struct pull *self, enum there take, const char *stage, struct lo
 
 static int run_spans(struct pull *self, lode_flow_worker *worker, struct lode_err *err)
 {
-    int r = self->spans.n ? lode_flow_run(&self->flow, lode_flow_threads(2, 8), worker, self, err) : 0;
+    int r =
+        self->spans.n ? lode_flow_run(&self->flow, lode_flow_threads(2, 8), worker, self, err) : 0;
     lode_spans_release(&self->spans);
     return r;
 }
@@ -166,7 +170,8 @@ static int look(struct pull *self, struct pull_file *f, struct lode_err *err)
     if (f->fd < 0 && (errno == ELOOP || errno == ENOTDIR || errno == ENXIO))
         return 0;
     if (f->fd < 0 || lode_sys->fstat(f->fd, &st) < 0)
-        return lode_err_sys(err, "cannot look at %s in %s", lode_q(f->file->path), lode_q(self->dest));
+        return lode_err_sys(err, "cannot look at %s in %s", lode_q(f->file->path),
+                            lode_q(self->dest));
     if (S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->file->size)
         f->there = SAME;
     lode_closep(&f->fd); /* many files may be there: opened again when its turn comes */
@@ -192,15 +197,18 @@ static void mark(struct pull *self, struct pull_file *f, enum there there)
     pthread_mutex_unlock(&self->lock);
 }
 
-static bool compare_span(struct pull *self, struct pull_file *f, const struct lode_span *span, void *buf)
+static bool compare_span(struct pull *self, struct pull_file *f, const struct lode_span *span,
+                         void *buf)
 {
     pthread_mutex_lock(&self->lock);
     if (f->fd < 0)
-        f->fd = lode_sys->open_beneath(self->dir, f->file->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+        f->fd =
+            lode_sys->open_beneath(self->dir, f->file->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
     int fd = f->there == SAME ? f->fd : -1;
     pthread_mutex_unlock(&self->lock);
     return fd >= 0 && (span->len == 0 || lode_pread_full(fd, buf, span->len, span->offset) == 0) &&
-           lode_blocks_first_bad(f->file, self->manifest->block_size, span->offset, buf, span->len) == SIZE_MAX;
+           lode_blocks_first_bad(f->file, self->manifest->block_size, span->offset, buf,
+                                 span->len) == SIZE_MAX;
 }
 
 static void compare_spans(void *arg)
@@ -231,8 +239,10 @@ static int look_around(struct pull *self, struct lode_err *err)
         r = run_spans(self, compare_spans, err);
     for (size_t i = 0; r == 0 && i < self->n; i++) {
         if (self->files[i].there == DIFFERS && !(self->options && self->options->force))
-            r = lode_err_set(err, LODE_EXISTS, "%s is in %s already and differs from the version's; --force replaces it",
-                             lode_q(self->files[i].file->path), lode_q(self->dest));
+            r = lode_err_set(
+                err, LODE_EXISTS,
+                "%s is in %s already and differs from the version's; --force replaces it",
+                lode_q(self->files[i].file->path), lode_q(self->dest));
     }
     return r;
 }
@@ -251,8 +261,9 @@ static int check_room(struct pull *self, struct lode_err *err)
     uint64_t room = (uint64_t)vfs.f_bavail * vfs.f_frsize;
     if (bytes <= room)
         return 0;
-    return lode_err_set(err, LODE_NO_SPACE, "the pull needs %s, %s has %s free", lode_size_text(bytes, need),
-                        lode_q(self->dest), lode_size_text(room, there));
+    return lode_err_set(err, LODE_NO_SPACE, "the pull needs %s, %s has %s free",
+                        lode_size_text(bytes, need), lode_q(self->dest),
+                        lode_size_text(room, there));
 }
 
 /* ---- fetching ---- */
@@ -260,8 +271,9 @@ static int check_room(struct pull *self, struct lode_err *err)
 /* One name for one content at one place, of a length that fits everywhere. */
 static int name_part(struct pull_file *f, struct lode_err *err)
 {
-    _cleanup_free_ char *text = lode_asprintf("%s %s", lode_sha256_text(&f->file->sha256, (char[LODE_SHA256_HEX]){0}),
-                                              lode_beneath_leaf(f->file->path));
+    _cleanup_free_ char *text =
+        lode_asprintf("%s %s", lode_sha256_text(&f->file->sha256, (char[LODE_SHA256_HEX]){0}),
+                      lode_beneath_leaf(f->file->path));
     char hex[2 * LODE_XXH128_LEN + 1];
     if (!text)
         return lode_err_nomem(err, "a path");
@@ -278,7 +290,8 @@ static void look_at_part(struct pull *self, struct pull_file *f)
     if (name_part(f, NULL) < 0)
         return;
     path = lode_asprintf("%.*s%s", (int)(leaf - f->file->path), f->file->path, f->part);
-    if (path && lode_sys->fstatat(self->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+    if (path && lode_sys->fstatat(self->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISREG(st.st_mode))
         f->had = (uint64_t)st.st_blocks * 512;
 }
 
@@ -301,7 +314,9 @@ static int open_part(struct pull *self, struct pull_file *f, struct lode_err *er
         f->had = (uint64_t)st.st_size;
         return 0;
     }
-    return r < 0 ? r : lode_err_set(err, LODE_CONFLICT, "another pull is writing %s in %s", lode_q(f->file->path), lode_q(self->dest));
+    return r < 0 ? r
+                 : lode_err_set(err, LODE_CONFLICT, "another pull is writing %s in %s",
+                                lode_q(f->file->path), lode_q(self->dest));
 }
 
 static int begin_file(struct pull *self, struct pull_file *f, struct lode_err *err)
@@ -315,26 +330,33 @@ static int begin_file(struct pull *self, struct pull_file *f, struct lode_err *e
 }
 
 /* What an interrupted pull has brought already is not fetched again. */
-static bool span_is_there(const struct pull *self, const struct pull_file *f, const struct lode_span *span, void *buf)
+static bool span_is_there(const struct pull *self, const struct pull_file *f,
+                          const struct lode_span *span, void *buf)
 {
-    return f->had >= span->offset + span->len && lode_pread_full(f->fd, buf, span->len, span->offset) == 0 &&
+    return f->had >= span->offset + span->len &&
+           lode_pread_full(f->fd, buf, span->len, span->offset) == 0 &&
            (LODE_PLANTED(pull_part_trusted) ||
-            lode_blocks_first_bad(f->file, self->manifest->block_size, span->offset, buf, span->len) == SIZE_MAX);
+            lode_blocks_first_bad(f->file, self->manifest->block_size, span->offset, buf,
+                                  span->len) == SIZE_MAX);
 }
 
-static int fetch_span(struct pull *self, struct pull_file *f, const struct lode_span *span, void *buf, struct lode_err *err)
+static int fetch_span(struct pull *self, struct pull_file *f, const struct lode_span *span,
+                      void *buf, struct lode_err *err)
 {
     if (span->len == 0 || span_is_there(self, f, span, buf))
         return 0;
     _cleanup_free_ char *key = lode_place_key(&self->place, f->file->path);
     if (!key)
         return lode_err_nomem(err, "a key");
-    int r = lode_blocks_read(self->place.store, key, f->file, self->manifest->block_size, span->offset, buf, span->len, err);
+    int r = lode_blocks_read(self->place.store, key, f->file, self->manifest->block_size,
+                             span->offset, buf, span->len, err);
     if (r < 0)
         return r;
     if (lode_pwrite_full(f->fd, buf, span->len, span->offset) < 0)
-        return lode_err_sys(err, "cannot write %s in %s", lode_q(f->file->path), lode_q(self->dest));
-    lode_sys->sync_file_range(f->fd, (off_t)span->offset, (off_t)span->len, SYNC_FILE_RANGE_WRITE); /* a hint */
+        return lode_err_sys(err, "cannot write %s in %s", lode_q(f->file->path),
+                            lode_q(self->dest));
+    lode_sys->sync_file_range(f->fd, (off_t)span->offset, (off_t)span->len,
+                              SYNC_FILE_RANGE_WRITE); /* a hint */
     return 0;
 }
 
@@ -344,13 +366,17 @@ static int finish_file(struct pull *self, struct pull_file *f, struct lode_err *
     const char *leaf = lode_beneath_leaf(f->file->path);
     bool force = self->options && self->options->force;
     if (lode_sys->ftruncate(f->fd, (off_t)f->file->size) < 0 || lode_sys->fdatasync(f->fd) < 0)
-        return lode_err_sys(err, "cannot write %s in %s", lode_q(f->file->path), lode_q(self->dest));
+        return lode_err_sys(err, "cannot write %s in %s", lode_q(f->file->path),
+                            lode_q(self->dest));
     if (f->file->mode & 0100)
         lode_sys->fchmod(f->fd, 0755);
-    if (lode_sys->renameat2(f->parent, f->part, f->parent, leaf, force ? 0 : RENAME_NOREPLACE) < 0) {
+    if (lode_sys->renameat2(f->parent, f->part, f->parent, leaf, force ? 0 : RENAME_NOREPLACE) <
+        0) {
         if (errno == EINVAL && lode_sys->renameat2(f->parent, f->part, f->parent, leaf, 0) == 0)
-            return 0; /* a file system without RENAME_NOREPLACE; that nothing is there was seen before */
-        return lode_err_sys(err, "cannot give %s its name in %s", lode_q(f->file->path), lode_q(self->dest));
+            return 0; /* a file system without RENAME_NOREPLACE; that nothing is there was seen
+                         before */
+        return lode_err_sys(err, "cannot give %s its name in %s", lode_q(f->file->path),
+                            lode_q(self->dest));
     }
     return 0;
 }
@@ -416,15 +442,18 @@ static int run(struct pull *self, const char *ref, const char *dest, struct lode
 {
     int r = lode_handle_resolve(self->lode, ref, &self->version, err);
     if (r == 0)
-        r = lode_handle_ops(self->lode)->manifest(self->lode->catalog, &self->version, &self->manifest, err);
+        r = lode_handle_ops(self->lode)
+                ->manifest(self->lode->catalog, &self->version, &self->manifest, err);
     if (r == 0)
         r = choose_files(self, err);
     if (r == 0)
-        r = lode_handle_ops(self->lode)->place(self->lode->catalog, &self->version, &self->place, err);
+        r = lode_handle_ops(self->lode)
+                ->place(self->lode->catalog, &self->version, &self->place, err);
     if (r == 0)
         r = open_dest(self, dest, err);
     if (r == 0)
-        r = lode_flow_init(&self->flow, "download", self->options ? self->options->call : NULL, err);
+        r = lode_flow_init(&self->flow, "download", self->options ? self->options->call : NULL,
+                           err);
     if (r < 0)
         return r;
     r = lode_pool_new(LODE_SPAN, LODE_TRANSFER_MEMORY, false, NULL, &self->pool, err);
@@ -437,10 +466,12 @@ static int run(struct pull *self, const char *ref, const char *dest, struct lode
     return r;
 }
 
-int lode_pull(struct lode *lode, const char *ref, const char *dest, const struct lode_pull_options *options, char **path,
-              struct lode_version *out, struct lode_err *err)
+int lode_pull(struct lode *lode, const char *ref, const char *dest,
+              const struct lode_pull_options *options, char **path, struct lode_version *out,
+              struct lode_err *err)
 {
-    _cleanup_pull_ struct pull self = {.lode = lode, .options = options, .dir = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
+    _cleanup_pull_ struct pull self = {
+        .lode = lode, .options = options, .dir = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
     int r = run(&self, ref, dest, err);
     if (r < 0)
         return r;

@@ -1,10 +1,12 @@
 /* push: publish files as a new version: see <lode/lode.h>.
  *
- *     look at the sources -> read their headers -> enough room? -> stage -> stream and hash -> finish
+ *     look at the sources -> read their headers -> enough room? -> stage -> stream and hash ->
+ * finish
  *
- * Everything that can be wrong with the input is found before the first byte is written. What fails later is given up:
- * the attempt is recorded as abandoned and its bytes are freed at once, except where the connection alone was lost:
- * then, as after a kill, the same push goes on where it stopped.
+ * Everything that can be wrong with the input is found before the first byte is written. What fails
+ * later is given up: the attempt is recorded as abandoned and its bytes are freed at once, except
+ * where the connection alone was lost: then, as after a kill, the same push goes on where it
+ * stopped.
  */
 #include <string.h>
 #include "base/clock.h"
@@ -34,7 +36,8 @@ static int check_names(struct push *self, const char *model, struct lode_err *er
     for (size_t i = 0; r == 0 && i < o->n_aliases; i++)
         r = lode_name_check(LODE_NAME_ALIAS, o->aliases[i], strlen(o->aliases[i]), err);
     if (r == 0 && o->layout && strcmp(o->layout, "plain") != 0)
-        r = lode_err_set(err, LODE_UNSUPPORTED, "layout %s is not known; this Lode writes plain", lode_q(o->layout));
+        r = lode_err_set(err, LODE_UNSUPPORTED, "layout %s is not known; this Lode writes plain",
+                         lode_q(o->layout));
     if (r == 0 && o->call && o->call->why && strlen(o->call->why) > LODE_WHY_MAX)
         r = lode_err_set(err, LODE_LIMIT, "the message has more than %d bytes", LODE_WHY_MAX);
     return r;
@@ -48,7 +51,8 @@ static int check_facts(const struct lode_push_options *o, struct lode_err *err)
     size_t n_tags = 0, n_metrics = 0;
     int r = 0;
     for (size_t i = 0; r == 0 && i < o->n_tags; i++)
-        r = lode_tags_set(&tags, &n_tags, o->tags[i].key, o->tags[i].value ? o->tags[i].value : "", err);
+        r = lode_tags_set(&tags, &n_tags, o->tags[i].key, o->tags[i].value ? o->tags[i].value : "",
+                          err);
     for (size_t i = 0; r == 0 && i < o->n_metrics; i++)
         r = lode_metrics_set(&metrics, &n_metrics, o->metrics[i].key, o->metrics[i].value, err);
     lode_tags_free(tags, n_tags);
@@ -65,11 +69,13 @@ static int find_parent(struct push *self, struct lode_err *err)
     if (r < 0)
         return lode_err_prefix(err, "the parent");
     bool plain = strcmp(v.ns, LODE_DEFAULT_NS) == 0;
-    self->parent = lode_asprintf("%s%s%s@%s", plain ? "" : v.ns, plain ? "" : "/", v.name, v.version);
+    self->parent =
+        lode_asprintf("%s%s%s@%s", plain ? "" : v.ns, plain ? "" : "/", v.name, v.version);
     return self->parent ? 0 : lode_err_nomem(err, "a reference");
 }
 
-/* A name that is taken is told before gigabytes travel; the transaction that stages tells it for certain. */
+/* A name that is taken is told before gigabytes travel; the transaction that stages tells it for
+ * certain. */
 static int check_taken(struct push *self, struct lode_err *err)
 {
     _cleanup_version_ struct lode_version v = {0};
@@ -91,14 +97,16 @@ static int check_room(struct push *self, struct lode_err *err)
     struct lode_store_space space;
     char need[LODE_SIZE_TEXT], there[LODE_SIZE_TEXT];
     uint64_t wanted;
-    if (!store || !(lode_store_caps(store) & LODE_STORE_SPACE) || lode_store_space(store, &space, NULL) < 0)
+    if (!store || !(lode_store_caps(store) & LODE_STORE_SPACE) ||
+        lode_store_space(store, &space, NULL) < 0)
         return 0;
     if (!lode_add_u64(self->sources.bytes, 4096 * (uint64_t)self->sources.n, &wanted))
         wanted = UINT64_MAX;
     if (wanted <= space.free)
         return 0;
-    return lode_err_set(err, LODE_NO_SPACE, "the push needs %s, %s has %s free", lode_size_text(wanted, need),
-                        lode_store_url(store), lode_size_text(space.free, there));
+    return lode_err_set(err, LODE_NO_SPACE, "the push needs %s, %s has %s free",
+                        lode_size_text(wanted, need), lode_store_url(store),
+                        lode_size_text(space.free, there));
 }
 
 static int dry_version(struct push *self, struct lode_version *out, struct lode_err *err)
@@ -116,7 +124,8 @@ static int dry_version(struct push *self, struct lode_version *out, struct lode_
         .parameters = self->manifest->tensors ? lode_index_parameters(self->manifest->tensors) : 0,
     };
     char text[LODE_TIME_TEXT];
-    v.version = lode_strdup(self->options->version ? self->options->version : lode_time_version(v.created_ms, text));
+    v.version = lode_strdup(self->options->version ? self->options->version
+                                                   : lode_time_version(v.created_ms, text));
     v.directory = lode_strdup("");
     if (!v.ns || !v.name || !v.author || !v.format || !v.version || !v.directory) {
         lode_version_release(&v);
@@ -132,14 +141,24 @@ static int stage(struct push *self, struct lode_err *err)
     _cleanup_free_ char *resume_version = NULL;
     struct lode_act act = lode_handle_act(o->call);
     struct lode_stage stage = {
-        .ns = self->model.ns, .name = self->model.name, .version = o->version, .parent = self->parent,
-        .replication = o->replication, .tags = o->tags, .n_tags = o->n_tags, .metrics = o->metrics,
-        .n_metrics = o->n_metrics, .aliases = o->aliases, .n_aliases = o->n_aliases, .size = self->sources.bytes,
+        .ns = self->model.ns,
+        .name = self->model.name,
+        .version = o->version,
+        .parent = self->parent,
+        .replication = o->replication,
+        .tags = o->tags,
+        .n_tags = o->n_tags,
+        .metrics = o->metrics,
+        .n_metrics = o->n_metrics,
+        .aliases = o->aliases,
+        .n_aliases = o->n_aliases,
+        .size = self->sources.bytes,
     };
     int r = push_resume_find(self, &resume_version, &stage.resume_attempt, err);
     stage.resume_version = resume_version;
     if (r == 0)
-        r = lode_handle_ops(self->lode)->stage(self->lode->catalog, &stage, &act, &self->attempt, err);
+        r = lode_handle_ops(self->lode)
+                ->stage(self->lode->catalog, &stage, &act, &self->attempt, err);
     if (r < 0)
         return r;
     push_resume_save(self);
@@ -206,14 +225,16 @@ static int explain(struct push *self, int r, struct lode_err *err)
     struct lode_store *store = self->lode->store;
     struct lode_store_space space;
     char need[LODE_SIZE_TEXT], there[LODE_SIZE_TEXT];
-    if (r != LODE_NO_SPACE || !err || !store || !self->manifest || lode_store_space(store, &space, NULL) < 0)
+    if (r != LODE_NO_SPACE || !err || !store || !self->manifest ||
+        lode_store_space(store, &space, NULL) < 0)
         return r;
     return lode_err_prefix(err, "the push needs %s and the room ran out (%s free now)",
-                           lode_size_text(self->sources.bytes, need), lode_size_text(space.free, there));
+                           lode_size_text(self->sources.bytes, need),
+                           lode_size_text(space.free, there));
 }
 
-int lode_push(struct lode *lode, const char *model, const struct lode_push_options *options, struct lode_version *out,
-              struct lode_err *err)
+int lode_push(struct lode *lode, const char *model, const struct lode_push_options *options,
+              struct lode_version *out, struct lode_err *err)
 {
     _cleanup_push_ struct push self = {.lode = lode, .options = options};
     _cleanup_version_ struct lode_version v = {0};

@@ -1,4 +1,5 @@
-/* What the files are: their headers are read and checked before a byte is written. See registry/push.h. */
+/* What the files are: their headers are read and checked before a byte is written. See
+ * registry/push.h. */
 #include <errno.h>
 #include <string.h>
 #include "base/clock.h"
@@ -13,10 +14,11 @@
 struct reader {
     const struct lode_sources *sources;
     unsigned number;
-    int fd;                            /* -1: none */
+    int fd; /* -1: none */
 };
 
-static int read_at(void *arg, unsigned number, uint64_t offset, void *into, size_t len, struct lode_err *err)
+static int read_at(void *arg, unsigned number, uint64_t offset, void *into, size_t len,
+                   struct lode_err *err)
 {
     struct reader *self = arg;
     const struct lode_source *source = &self->sources->items[number];
@@ -31,18 +33,21 @@ static int read_at(void *arg, unsigned number, uint64_t offset, void *into, size
     if (lode_pread_full(self->fd, into, len, offset) == 0)
         return 0;
     if (errno == ENODATA)
-        return lode_err_set(err, LODE_CHANGED, "%s became shorter while it was read", lode_q(source->from));
+        return lode_err_set(err, LODE_CHANGED, "%s became shorter while it was read",
+                            lode_q(source->from));
     return lode_err_sys(err, "cannot read %s", lode_q(source->from));
 }
 
-static int index_files(const struct lode_sources *sources, struct lode_manifest *m, struct lode_err *err)
+static int index_files(const struct lode_sources *sources, struct lode_manifest *m,
+                       struct lode_err *err)
 {
     struct reader reader = {.sources = sources, .fd = -1};
     _cleanup_free_ struct lode_format_input *inputs = lode_calloc(sources->n, sizeof *inputs);
     if (!inputs)
         return lode_err_nomem(err, "a list of files");
     for (size_t i = 0; i < sources->n; i++)
-        inputs[i] = (struct lode_format_input){.path = sources->items[i].path, .size = sources->items[i].size};
+        inputs[i] = (struct lode_format_input){.path = sources->items[i].path,
+                                               .size = sources->items[i].size};
     int r = lode_format_index_files(inputs, sources->n, read_at, &reader, &m->tensors, err);
     lode_closep(&reader.fd);
     for (size_t i = 0; r == 0 && i < sources->n; i++) {
@@ -53,7 +58,8 @@ static int index_files(const struct lode_sources *sources, struct lode_manifest 
     return r;
 }
 
-int lode_sources_manifest(const struct lode_sources *sources, struct lode_manifest **out, struct lode_err *err)
+int lode_sources_manifest(const struct lode_sources *sources, struct lode_manifest **out,
+                          struct lode_err *err)
 {
     _cleanup_manifest_ struct lode_manifest *m = lode_zalloc(sizeof *m);
     if (!m || !(m->files = lode_calloc(sources->n, sizeof *m->files)))

@@ -1,15 +1,20 @@
-/* The bytes of a push: read, hashed and written in one pass, many files at once. See registry/push.h.
+/* The bytes of a push: read, hashed and written in one pass, many files at once. See
+ * registry/push.h.
  *
  *     lanes (one file each):   source -> buffer -> all digests, in order --.
- *     writers:                                        part into the store <-'   -> buffer back to the pool
+ *     writers:                                        part into the store <-'   -> buffer back to
+ * the pool
  *
- * SHA-256 of one file is one thread's work, and what bounds a push: so each lane does nothing else but read and hash,
- * files go in parallel, the largest first, and the writing is done beside it. Buffers come from one pool of
- * LODE_TRANSFER_MEMORY; a lane that runs ahead of the writers waits there.
+ * SHA-256 of one file is one thread's work, and what bounds a push: so each lane does nothing else
+ * but read and hash, files go in parallel, the largest first, and the writing is done beside it.
+ * Buffers come from one pool of LODE_TRANSFER_MEMORY; a lane that runs ahead of the writers waits
+ * there.
  *
  * Invariants
- *  1. A file's identity is the one that was found, before its first and after its last byte: else CHANGED.
- *  2. A part that an earlier life of this attempt wrote is not written again, but always read and hashed.
+ *  1. A file's identity is the one that was found, before its first and after its last byte: else
+ * CHANGED.
+ *  2. A part that an earlier life of this attempt wrote is not written again, but always read and
+ * hashed.
  *  3. All writers of a file have ended before it is completed or aborted.
  */
 #include <errno.h>
@@ -31,8 +36,8 @@ struct upload {
     const struct lode_place *place;
     struct lode_pool *pool;
     struct lode_workers *writers;
-    size_t *order;                     /* file numbers, the largest first */
-    _Atomic size_t next;               /* position in `order` */
+    size_t *order;       /* file numbers, the largest first */
+    _Atomic size_t next; /* position in `order` */
     struct lode_store_unfinished_list unfinished;
 };
 
@@ -44,16 +49,16 @@ struct lane {
     char *key;
     int fd;
     struct lode_hasher *hasher;
-    struct lode_store_write *write;    /* NULL: the object is there already */
-    struct lode_store_part *parts;     /* there from an earlier life, sorted by number */
+    struct lode_store_write *write; /* NULL: the object is there already */
+    struct lode_store_part *parts;  /* there from an earlier life, sorted by number */
     size_t n_parts;
     pthread_mutex_t lock;
     pthread_cond_t idle;
-    unsigned pending;                  /* parts with a writer; guarded by lock */
+    unsigned pending; /* parts with a writer; guarded by lock */
 };
 
 struct part_job {
-    struct lode_job job;               /* first: the workers hand it back */
+    struct lode_job job; /* first: the workers hand it back */
     struct lane *lane;
     uint32_t number;
     void *buf;
@@ -99,14 +104,16 @@ static void wait_for_writers(struct lane *lane)
 }
 
 /* Hands a full buffer to a writer, which gives it back. */
-static int hand_over(struct lane *lane, uint32_t number, void *buf, size_t len, struct lode_err *err)
+static int hand_over(struct lane *lane, uint32_t number, void *buf, size_t len,
+                     struct lode_err *err)
 {
     struct part_job *part = lode_alloc(sizeof *part);
     if (!part) {
         lode_pool_put(lane->up->pool, buf);
         return lode_err_nomem(err, "a part");
     }
-    *part = (struct part_job){.job.run = write_part, .lane = lane, .number = number, .buf = buf, .len = len};
+    *part = (struct part_job){
+        .job.run = write_part, .lane = lane, .number = number, .buf = buf, .len = len};
     pthread_mutex_lock(&lane->lock);
     lane->pending++;
     pthread_mutex_unlock(&lane->lock);
@@ -116,13 +123,16 @@ static int hand_over(struct lane *lane, uint32_t number, void *buf, size_t len, 
     return lode_err_set(err, LODE_CANCELLED, "stopped");
 }
 
-static int read_part(struct lane *lane, uint64_t offset, void *buf, size_t len, struct lode_err *err)
+static int read_part(struct lane *lane, uint64_t offset, void *buf, size_t len,
+                     struct lode_err *err)
 {
     if (lode_pread_full(lane->fd, buf, len, offset) == 0)
         return lode_hasher_update(lane->hasher, buf, len, err);
     if (errno == ENODATA)
-        return lode_err_set(err, LODE_CHANGED, "%s became shorter while it was read; push again when nobody writes to it",
-                            lode_q(lane->source->from));
+        return lode_err_set(
+            err, LODE_CHANGED,
+            "%s became shorter while it was read; push again when nobody writes to it",
+            lode_q(lane->source->from));
     return lode_err_sys(err, "cannot read %s at byte %" PRIu64, lode_q(lane->source->from), offset);
 }
 
@@ -174,11 +184,12 @@ static const char *unfinished_id(const struct lane *lane)
 static int begin_write(struct lane *lane, struct lode_err *err)
 {
     struct lode_store *store = lane->up->place->store;
-    struct lode_store_write_opts opts = {.size = lane->source->size, .part_size = PUSH_PART, .mode = lane->source->mode};
+    struct lode_store_write_opts opts = {
+        .size = lane->source->size, .part_size = PUSH_PART, .mode = lane->source->mode};
     struct lode_store_stat st;
     bool resumed = lode_attempt_info(lane->up->push->attempt)->resumed;
-    if (resumed && lode_store_stat(store, lane->key, &st, NULL) == 0 && st.kind == LODE_STORE_OBJECT &&
-        st.size == lane->source->size)
+    if (resumed && lode_store_stat(store, lane->key, &st, NULL) == 0 &&
+        st.kind == LODE_STORE_OBJECT && st.size == lane->source->size)
         return 0;
     opts.resume = resumed ? unfinished_id(lane) : NULL;
     if (opts.resume && lode_store_write_begin(store, lane->key, &opts, &lane->write, NULL) == 0)
@@ -239,7 +250,8 @@ static void lane_release(struct lane *lane)
 
 static int send_file(struct upload *up, size_t number, struct lode_err *err)
 {
-    struct lane lane = {.up = up, .number = number, .source = &up->push->sources.items[number], .fd = -1};
+    struct lane lane = {
+        .up = up, .number = number, .source = &up->push->sources.items[number], .fd = -1};
     pthread_mutex_init(&lane.lock, NULL);
     pthread_cond_init(&lane.idle, NULL);
     lane.key = lode_place_key(up->place, lane.source->path);
@@ -288,7 +300,9 @@ static int prepare(struct upload *up, struct lode_err *err)
             return r;
     }
     int r = lode_pool_new(PUSH_PART, LODE_TRANSFER_MEMORY, false, NULL, &up->pool, err);
-    return r < 0 ? r : lode_workers_new(lode_flow_threads(2, 8) / 2, LODE_TRANSFER_MEMORY / PUSH_PART, &up->writers, err);
+    return r < 0 ? r
+                 : lode_workers_new(lode_flow_threads(2, 8) / 2, LODE_TRANSFER_MEMORY / PUSH_PART,
+                                    &up->writers, err);
 }
 
 int push_upload(struct push *self, struct lode_err *err)

@@ -1,5 +1,5 @@
-/* rm and restore: see <lode/lode.h>. rm only says so in the records; the bytes go when gc runs after the grace period,
- * and until then restore undoes it. */
+/* rm and restore: see <lode/lode.h>. rm only says so in the records; the bytes go when gc runs
+ * after the grace period, and until then restore undoes it. */
 #include "base/buf.h"
 #include "registry/handle.h"
 
@@ -11,12 +11,12 @@ static int held_by_alias(const struct lode_version *v, struct lode_err *err)
         return 0;
     for (size_t i = 0; i < v->n_aliases; i++)
         lode_buf_addf(&names, "%s@%s", i ? ", " : "", v->aliases[i]);
-    return lode_err_set(err, LODE_HELD, "%s@%s is held by %s: move or remove that first", v->name, v->version,
-                        lode_buf_str(&names));
+    return lode_err_set(err, LODE_HELD, "%s@%s is held by %s: move or remove that first", v->name,
+                        v->version, lode_buf_str(&names));
 }
 
-int lode_remove(struct lode *lode, const char *ref, bool dry_run, const struct lode_call *call, struct lode_version *out,
-                struct lode_err *err)
+int lode_remove(struct lode *lode, const char *ref, bool dry_run, const struct lode_call *call,
+                struct lode_version *out, struct lode_err *err)
 {
     _cleanup_version_ struct lode_version v = {0}, removed = {0};
     struct lode_act act = lode_handle_act(call);
@@ -24,7 +24,8 @@ int lode_remove(struct lode *lode, const char *ref, bool dry_run, const struct l
     if (r == 0)
         r = lode_handle_resolve(lode, ref, &v, err);
     if (r == 0)
-        r = dry_run ? held_by_alias(&v, err) : lode_handle_ops(lode)->remove(lode->catalog, &v, &act, &removed, err);
+        r = dry_run ? held_by_alias(&v, err)
+                    : lode_handle_ops(lode)->remove(lode->catalog, &v, &act, &removed, err);
     if (r == 0 && out) {
         struct lode_version *told = dry_run ? &v : &removed;
         *out = *told;
@@ -33,7 +34,8 @@ int lode_remove(struct lode *lode, const char *ref, bool dry_run, const struct l
     return r;
 }
 
-int lode_restore(struct lode *lode, const char *ref, const struct lode_call *call, struct lode_version *out, struct lode_err *err)
+int lode_restore(struct lode *lode, const char *ref, const struct lode_call *call,
+                 struct lode_version *out, struct lode_err *err)
 {
     _cleanup_version_ struct lode_version v = {0}, restored = {0};
     struct lode_act act = lode_handle_act(call);

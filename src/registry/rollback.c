@@ -1,21 +1,26 @@
-/* rollback: an alias goes back to where it pointed before its last move. The move is fenced by what the alias points
- * to now, so that a promote that comes in between is not undone unseen: it is CONFLICT. */
+/* rollback: an alias goes back to where it pointed before its last move. The move is fenced by what
+ * the alias points to now, so that a promote that comes in between is not undone unseen: it is
+ * CONFLICT. */
 #include "base/name.h"
 #include "registry/handle.h"
 
 /* The newest entry about the alias. */
-static int last_move(struct lode *lode, const struct lode_ref *ref, const char *alias, struct lode_journal *out, struct lode_err *err)
+static int last_move(struct lode *lode, const struct lode_ref *ref, const char *alias,
+                     struct lode_journal *out, struct lode_err *err)
 {
-    struct lode_journal_query query = {.ns = ref->ns, .name = ref->name, .alias = alias, .limit = 1};
+    struct lode_journal_query query = {
+        .ns = ref->ns, .name = ref->name, .alias = alias, .limit = 1};
     int r = lode_handle_ops(lode)->journal(lode->catalog, &query, out, err);
     if (r == 0 && out->n == 0)
-        return lode_err_set(err, LODE_NOT_FOUND, "%s has no alias %s and never had; lode alias ls %s lists them", ref->name,
-                            lode_q(alias), ref->name);
+        return lode_err_set(err, LODE_NOT_FOUND,
+                            "%s has no alias %s and never had; lode alias ls %s lists them",
+                            ref->name, lode_q(alias), ref->name);
     return r;
 }
 
-int lode_rollback(struct lode *lode, const char *model, const char *alias, const struct lode_call *call,
-                  struct lode_journal_entry *out, struct lode_err *err)
+int lode_rollback(struct lode *lode, const char *model, const char *alias,
+                  const struct lode_call *call, struct lode_journal_entry *out,
+                  struct lode_err *err)
 {
     struct lode_ref ref;
     struct lode_journal_entry entry = {0};
@@ -32,10 +37,11 @@ int lode_rollback(struct lode *lode, const char *model, const char *alias, const
         return r;
     const struct lode_journal_entry *last = &moves.items[0];
     if (!last->from)
-        return lode_err_set(err, LODE_NOT_FOUND, "%s@%s pointed to nothing before %s; there is nothing to go back to",
+        return lode_err_set(err, LODE_NOT_FOUND,
+                            "%s@%s pointed to nothing before %s; there is nothing to go back to",
                             ref.name, alias, last->to ? last->to : "that");
-    r = lode_handle_ops(lode)->alias_set(lode->catalog, ref.ns, ref.name, alias, last->from, last->to ? last->to : "",
-                                         &act, &entry, err);
+    r = lode_handle_ops(lode)->alias_set(lode->catalog, ref.ns, ref.name, alias, last->from,
+                                         last->to ? last->to : "", &act, &entry, err);
     if (r < 0)
         return r;
     if (out)

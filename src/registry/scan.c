@@ -1,9 +1,9 @@
 /* Finding the files to store: see lode_sources_find() in registry/source.h.
  *
- * Symbolic links are followed where they stay inside the directory that was named, and in a snapshot of a Hugging Face
- * cache (P/snapshots/R) where they lead into its own P/blobs. Where a link leads is asked of the opened descriptor,
- * not of its text, so that nothing can be exchanged between the look and the use. What the user named himself may be a
- * link to anywhere.
+ * Symbolic links are followed where they stay inside the directory that was named, and in a
+ * snapshot of a Hugging Face cache (P/snapshots/R) where they lead into its own P/blobs. Where a
+ * link leads is asked of the opened descriptor, not of its text, so that nothing can be exchanged
+ * between the look and the use. What the user named himself may be a link to anywhere.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,13 +20,13 @@
 #include "registry/source.h"
 
 #define DEPTH_MAX (LODE_PATH_PARTS_MAX + 8)
-#define TICK_NS 20000000               /* the coarsest clock tick that stamps a file */
+#define TICK_NS 20000000 /* the coarsest clock tick that stamps a file */
 
 /* One directory that was named. */
 struct walk {
     struct lode_sources *into;
-    char *top;                         /* its real path */
-    char *blobs;                       /* of the cache that it is a snapshot of, or NULL */
+    char *top;   /* its real path */
+    char *blobs; /* of the cache that it is a snapshot of, or NULL */
     bool follow_links;
 };
 
@@ -35,7 +35,7 @@ struct level {
     const struct level *above;
     dev_t device;
     ino_t inode;
-    const char *path;                  /* inside the version, "" at the top */
+    const char *path; /* inside the version, "" at the top */
     unsigned depth;
 };
 
@@ -48,7 +48,8 @@ static int real_path(int fd, const char *shown, char **out, struct lode_err *err
     if (n < 0)
         return lode_err_sys(err, "cannot tell where %s is", lode_q(shown));
     if ((size_t)n >= sizeof path)
-        return lode_err_set(err, LODE_LIMIT, "the real path of %s is longer than %d bytes", lode_q(shown), LODE_PATH_MAX);
+        return lode_err_set(err, LODE_LIMIT, "the real path of %s is longer than %d bytes",
+                            lode_q(shown), LODE_PATH_MAX);
     path[n] = 0;
     *out = lode_strdup(path);
     return *out ? 0 : lode_err_nomem(err, "a path");
@@ -65,8 +66,8 @@ static int64_t nanoseconds(struct timespec t)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* A write right after a look may leave the same time stamp where the clock ticks coarsely. Reading begins a tick after
- * the newest stamp that was seen, so that any later write shows. */
+/* A write right after a look may leave the same time stamp where the clock ticks coarsely. Reading
+ * begins a tick after the newest stamp that was seen, so that any later write shows. */
 static void settle(const struct lode_sources *s)
 {
     int64_t now = lode_now_ms() * 1000000, newest = 0;
@@ -81,18 +82,21 @@ static int check_readable(int fd, const char *shown, struct lode_err *err)
 {
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    _cleanup_close_ int readable = lode_sys->openat(AT_FDCWD, link, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    _cleanup_close_ int readable =
+        lode_sys->openat(AT_FDCWD, link, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
     return readable < 0 ? lode_err_sys(err, "cannot read %s", lode_q(shown)) : 0;
 }
 
-static int add_file(struct lode_sources *into, const char *path, const char *shown, int fd, const struct stat *st, struct lode_err *err)
+static int add_file(struct lode_sources *into, const char *path, const char *shown, int fd,
+                    const struct stat *st, struct lode_err *err)
 {
     struct lode_source f = {0};
     int r = lode_path_check(path, strlen(path), err);
     if (r < 0)
         return lode_err_prefix(err, "cannot store %s", lode_q(shown));
     if (into->n == LODE_VERSION_FILES_MAX)
-        return lode_err_set(err, LODE_LIMIT, "a version has at most %d files; %s would be one more", LODE_VERSION_FILES_MAX, lode_q(shown));
+        return lode_err_set(err, LODE_LIMIT, "a version has at most %d files; %s would be one more",
+                            LODE_VERSION_FILES_MAX, lode_q(shown));
     r = check_readable(fd, shown, err);
     if (r == 0)
         r = real_path(fd, shown, &f.from, err);
@@ -118,21 +122,27 @@ static int add_file(struct lode_sources *into, const char *path, const char *sho
 
 static const char *kind_of(mode_t mode)
 {
-    return S_ISFIFO(mode) ? "a pipe" : S_ISSOCK(mode) ? "a socket" : S_ISBLK(mode) || S_ISCHR(mode) ? "a device" : "no file";
+    return S_ISFIFO(mode)                   ? "a pipe"
+           : S_ISSOCK(mode)                 ? "a socket"
+           : S_ISBLK(mode) || S_ISCHR(mode) ? "a device"
+                                            : "no file";
 }
 
-static int scan_dir(struct walk *w, int fd, const struct level *level, const char *shown, struct lode_err *err);
+static int scan_dir(struct walk *w, int fd, const struct level *level, const char *shown,
+                    struct lode_err *err);
 
-static int enter(struct walk *w, int fd, const struct stat *st, const struct level *above, const char *path,
-                 const char *shown, struct lode_err *err)
+static int enter(struct walk *w, int fd, const struct stat *st, const struct level *above,
+                 const char *path, const char *shown, struct lode_err *err)
 {
     struct level level = {above, st->st_dev, st->st_ino, path, above ? above->depth + 1 : 0};
     for (const struct level *l = above; l; l = l->above) {
         if (l->device == st->st_dev && l->inode == st->st_ino)
-            return lode_err_set(err, LODE_INVALID, "%s leads back to a directory that it is in", lode_q(shown));
+            return lode_err_set(err, LODE_INVALID, "%s leads back to a directory that it is in",
+                                lode_q(shown));
     }
     if (level.depth > DEPTH_MAX)
-        return lode_err_set(err, LODE_LIMIT, "%s is nested deeper than %d directories", lode_q(shown), DEPTH_MAX);
+        return lode_err_set(err, LODE_LIMIT, "%s is nested deeper than %d directories",
+                            lode_q(shown), DEPTH_MAX);
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     _cleanup_close_ int dir = lode_sys->openat(AT_FDCWD, link, O_RDONLY | O_DIRECTORY, 0);
@@ -141,7 +151,8 @@ static int enter(struct walk *w, int fd, const struct stat *st, const struct lev
     return scan_dir(w, lode_steal_fd(dir), &level, shown, err);
 }
 
-static int add_open(struct walk *w, int fd, const struct level *level, const char *path, const char *shown, struct lode_err *err)
+static int add_open(struct walk *w, int fd, const struct level *level, const char *path,
+                    const char *shown, struct lode_err *err)
 {
     struct stat st;
     if (lode_sys->fstat(fd, &st) < 0)
@@ -150,20 +161,25 @@ static int add_open(struct walk *w, int fd, const struct level *level, const cha
         return add_file(w->into, path, shown, fd, &st, err);
     if (S_ISDIR(st.st_mode))
         return enter(w, fd, &st, level, path, shown, err);
-    return lode_err_set(err, LODE_INVALID, "%s is %s; only files can be stored", lode_q(shown), kind_of(st.st_mode));
+    return lode_err_set(err, LODE_INVALID, "%s is %s; only files can be stored", lode_q(shown),
+                        kind_of(st.st_mode));
 }
 
 static int check_link(const struct walk *w, int fd, const char *shown, struct lode_err *err)
 {
     _cleanup_free_ char *target = NULL;
     int r = w->follow_links ? 0 : real_path(fd, shown, &target, err);
-    if (r < 0 || w->follow_links || beneath(target, w->top) || (w->blobs && beneath(target, w->blobs)))
+    if (r < 0 || w->follow_links || beneath(target, w->top) ||
+        (w->blobs && beneath(target, w->blobs)))
         return r;
-    return lode_err_set(err, LODE_INVALID, "the link %s leads to %s, outside of %s; to store what it leads to, say --follow-links",
-                        lode_q(shown), lode_q(target), lode_q(w->top));
+    return lode_err_set(
+        err, LODE_INVALID,
+        "the link %s leads to %s, outside of %s; to store what it leads to, say --follow-links",
+        lode_q(shown), lode_q(target), lode_q(w->top));
 }
 
-static int scan_entry(struct walk *w, int dir, const struct level *level, const char *name, const char *above, struct lode_err *err)
+static int scan_entry(struct walk *w, int dir, const struct level *level, const char *name,
+                      const char *above, struct lode_err *err)
 {
     _cleanup_free_ char *path = lode_asprintf("%s%s%s", level->path, *level->path ? "/" : "", name);
     _cleanup_free_ char *shown = lode_asprintf("%s/%s", above, name);
@@ -183,7 +199,8 @@ static int scan_entry(struct walk *w, int dir, const struct level *level, const 
 }
 
 /* Takes `fd`. */
-static int scan_dir(struct walk *w, int fd, const struct level *level, const char *shown, struct lode_err *err)
+static int scan_dir(struct walk *w, int fd, const struct level *level, const char *shown,
+                    struct lode_err *err)
 {
     DIR *dir = lode_sys->fdopendir(fd);
     struct dirent *entry;
@@ -208,7 +225,8 @@ static char *blobs_of(const char *top)
     const char *at = NULL;
     for (const char *p = top; (p = strstr(p, "/snapshots/")); p++)
         at = p;
-    return at && at[strlen("/snapshots/")] ? lode_asprintf("%.*s/blobs", (int)(at - top), top) : NULL;
+    return at && at[strlen("/snapshots/")] ? lode_asprintf("%.*s/blobs", (int)(at - top), top)
+                                           : NULL;
 }
 
 /* The last part of what the user wrote, or of where it leads for "." and the like. */
@@ -218,7 +236,8 @@ static const char *own_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static int scan_named(struct lode_sources *into, const char *path, bool follow_links, struct lode_err *err)
+static int scan_named(struct lode_sources *into, const char *path, bool follow_links,
+                      struct lode_err *err)
 {
     _cleanup_close_ int fd = lode_sys->openat(AT_FDCWD, path, O_PATH, 0);
     struct stat st;
@@ -252,23 +271,27 @@ static int check_unique(const struct lode_sources *s, struct lode_err *err)
     for (size_t i = 0; i + 1 < s->n; i++) {
         const struct lode_source *a = &s->items[i], *b = &s->items[i + 1];
         if (strcmp(a->path, b->path) == 0)
-            return lode_err_set(err, LODE_INVALID, "%s and %s would both be stored as %s", lode_q(a->from), lode_q(b->from),
-                                lode_q(a->path));
+            return lode_err_set(err, LODE_INVALID, "%s and %s would both be stored as %s",
+                                lode_q(a->from), lode_q(b->from), lode_q(a->path));
     }
     for (size_t i = 0; i < s->n; i++) {
-        for (const char *slash = strchr(s->items[i].path, '/'); slash; slash = strchr(slash + 1, '/')) {
-            _cleanup_free_ char *dir = lode_strndup(s->items[i].path, (size_t)(slash - s->items[i].path));
+        for (const char *slash = strchr(s->items[i].path, '/'); slash;
+             slash = strchr(slash + 1, '/')) {
+            _cleanup_free_ char *dir =
+                lode_strndup(s->items[i].path, (size_t)(slash - s->items[i].path));
             if (!dir)
                 return lode_err_nomem(err, "a path");
             struct lode_source key = {.path = dir};
             if (bsearch(&key, s->items, s->n, sizeof key, by_path))
-                return lode_err_set(err, LODE_INVALID, "%s would be a file and a directory", lode_q(dir));
+                return lode_err_set(err, LODE_INVALID, "%s would be a file and a directory",
+                                    lode_q(dir));
         }
     }
     return 0;
 }
 
-int lode_sources_find(const char *const *paths, size_t n, bool follow_links, struct lode_sources *out, struct lode_err *err)
+int lode_sources_find(const char *const *paths, size_t n, bool follow_links,
+                      struct lode_sources *out, struct lode_err *err)
 {
     struct lode_sources found = {0};
     int r = n ? 0 : lode_err_set(err, LODE_INVALID, "nothing to store was named");

@@ -1,5 +1,5 @@
-/* show: the facts of a version or model, and what a version consists of. The description is written straight into one
- * buffer: four million tensors never become a document tree. */
+/* show: the facts of a version or model, and what a version consists of. The description is written
+ * straight into one buffer: four million tensors never become a document tree. */
 #include <lode/dtype.h>
 #include "base/buf.h"
 #include "base/digest.h"
@@ -14,7 +14,8 @@ int lode_show(struct lode *lode, const char *ref, struct lode_version *out, stru
     return lode_handle_resolve(lode, ref, out, err);
 }
 
-int lode_show_model(struct lode *lode, const char *model, struct lode_model_info *out, struct lode_err *err)
+int lode_show_model(struct lode *lode, const char *model, struct lode_model_info *out,
+                    struct lode_err *err)
 {
     struct lode_ref ref;
     int r = lode_ref_parse_model(model, &ref, err);
@@ -34,12 +35,15 @@ static void add_file(struct lode_buf *b, const struct lode_manifest_file *f)
     char hex[LODE_SHA256_HEX];
     lode_buf_addc(b, '{');
     add_text(b, "path", f->path);
-    lode_buf_addf(b, ",\"size\":%llu,\"mode\":\"%04o\",", (unsigned long long)f->size, (unsigned)f->mode);
+    lode_buf_addf(b, ",\"size\":%llu,\"mode\":\"%04o\",", (unsigned long long)f->size,
+                  (unsigned)f->mode);
     add_text(b, "format", f->format);
-    lode_buf_addf(b, ",\"sha256\":\"%s\",\"crc32c\":\"%08x\"}", lode_sha256_text(&f->sha256, hex), (unsigned)f->crc32c);
+    lode_buf_addf(b, ",\"sha256\":\"%s\",\"crc32c\":\"%08x\"}", lode_sha256_text(&f->sha256, hex),
+                  (unsigned)f->crc32c);
 }
 
-static void add_tensor(struct lode_buf *b, const struct lode_manifest *m, const struct lode_tensor *t)
+static void add_tensor(struct lode_buf *b, const struct lode_manifest *m,
+                       const struct lode_tensor *t)
 {
     lode_buf_addc(b, '{');
     add_text(b, "name", t->name);
@@ -71,7 +75,8 @@ static void add_contents(struct lode_buf *b, const struct lode_manifest *m, bool
     lode_buf_adds(b, "]");
 }
 
-int lode_describe(struct lode *lode, const char *ref, bool tensors, char **json, struct lode_err *err)
+int lode_describe(struct lode *lode, const char *ref, bool tensors, char **json,
+                  struct lode_err *err)
 {
     _cleanup_version_ struct lode_version v = {0};
     _cleanup_manifest_ struct lode_manifest *m = NULL;

@@ -28,7 +28,8 @@ static int64_t nanoseconds(struct timespec t)
 
 static int changed(const struct lode_source *self, const char *how, struct lode_err *err)
 {
-    return lode_err_set(err, LODE_CHANGED, "%s %s while it was read; push again when nobody writes to it",
+    return lode_err_set(err, LODE_CHANGED,
+                        "%s %s while it was read; push again when nobody writes to it",
                         lode_q(self->from), how);
 }
 
@@ -50,7 +51,8 @@ int lode_source_check(const struct lode_source *self, int fd, struct lode_err *e
 
 int lode_source_open(const struct lode_source *self, int *fd, struct lode_err *err)
 {
-    _cleanup_close_ int at = lode_sys->openat(AT_FDCWD, self->from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+    _cleanup_close_ int at =
+        lode_sys->openat(AT_FDCWD, self->from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
     if (at < 0 && (errno == ENOENT || errno == ELOOP))
         return changed(self, "was removed", err);
     if (at < 0)
@@ -61,7 +63,8 @@ int lode_source_open(const struct lode_source *self, int *fd, struct lode_err *e
     return r;
 }
 
-int lode_sources_fingerprint(const struct lode_sources *s, struct lode_sha256 *out, struct lode_err *err)
+int lode_sources_fingerprint(const struct lode_sources *s, struct lode_sha256 *out,
+                             struct lode_err *err)
 {
     struct lode_sha256_ctx *sha;
     int r = lode_sha256_new(&sha, err);
@@ -70,8 +73,9 @@ int lode_sources_fingerprint(const struct lode_sources *s, struct lode_sha256 *o
     for (size_t i = 0; r == 0 && i < s->n; i++) {
         const struct lode_source *f = &s->items[i];
         char line[256];
-        int n = snprintf(line, sizeof line, "%c%" PRIu64 " %o %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 "%c", 0, f->size,
-                         (unsigned)f->mode, f->device, f->inode, f->mtime_ns, f->ctime_ns, 0);
+        int n = snprintf(
+            line, sizeof line, "%c%" PRIu64 " %o %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 "%c",
+            0, f->size, (unsigned)f->mode, f->device, f->inode, f->mtime_ns, f->ctime_ns, 0);
         r = lode_sha256_update(sha, f->path, strlen(f->path), err);
         if (r == 0)
             r = lode_sha256_update(sha, line, (size_t)n, err);

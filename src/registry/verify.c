@@ -1,8 +1,10 @@
-/* verify: reads every byte of one version, or of all, and compares it with all its digests: see <lode/lode.h>.
+/* verify: reads every byte of one version, or of all, and compares it with all its digests: see
+ * <lode/lode.h>.
  *
- * The manifest is read from the store itself and not from a cache, and compared with the digest in the version's
- * record; each file with its SHA-256, CRC32C and blocks; what lies in the version's directory beside its files is told
- * too. What does not match is a line of the report, not an error of the call.
+ * The manifest is read from the store itself and not from a cache, and compared with the digest in
+ * the version's record; each file with its SHA-256, CRC32C and blocks; what lies in the version's
+ * directory beside its files is told too. What does not match is a line of the report, not an error
+ * of the call.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,14 +20,14 @@
 #include "load/spans.h"
 #include "registry/handle.h"
 
-#define FAULTS_MAX 10000               /* lines of a report */
+#define FAULTS_MAX 10000 /* lines of a report */
 
 struct verify {
     struct lode *lode;
     const struct lode_call *call;
     struct lode_flow flow;
     struct lode_pool *pool;
-    json_t *faults;                    /* guarded by lock */
+    json_t *faults; /* guarded by lock */
     pthread_mutex_t lock;
     uint64_t versions, files, bytes;
     /* the version at hand */
@@ -36,15 +38,18 @@ struct verify {
 };
 
 /* A line of the report; block SIZE_MAX: the file as a whole; path "": the version. */
-static int add_fault(struct verify *self, const char *path, size_t block, const char *message, struct lode_err *err)
+static int add_fault(struct verify *self, const char *path, size_t block, const char *message,
+                     struct lode_err *err)
 {
     const struct lode_version *v = self->version;
-    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:s}", "ns", v->ns, "name", v->name, "version", v->version, "path", path,
-                             "message", message);
+    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:s}", "ns", v->ns, "name", v->name, "version",
+                             v->version, "path", path, "message", message);
     int bad = !line;
     if (!bad && block != SIZE_MAX)
         bad = json_object_set_new(line, "block", json_integer((json_int_t)block)) < 0 ||
-              json_object_set_new(line, "offset", json_integer((json_int_t)(block * (uint64_t)self->manifest->block_size))) < 0;
+              json_object_set_new(
+                  line, "offset",
+                  json_integer((json_int_t)(block * (uint64_t)self->manifest->block_size))) < 0;
     pthread_mutex_lock(&self->lock);
     if (!bad && json_array_size(self->faults) < FAULTS_MAX)
         bad = json_array_append(self->faults, line) < 0;
@@ -56,11 +61,12 @@ static int add_fault(struct verify *self, const char *path, size_t block, const 
 /* What is no fault of the bytes, but of the call: it must not pass for a finding. */
 static bool is_fault(int code)
 {
-    return code == LODE_CORRUPT || code == LODE_NOT_FOUND || code == LODE_IO || code == LODE_INVALID || code == LODE_DENIED;
+    return code == LODE_CORRUPT || code == LODE_NOT_FOUND || code == LODE_IO ||
+           code == LODE_INVALID || code == LODE_DENIED;
 }
 
-static int hash_file(struct verify *self, const struct lode_manifest_file *file, const char *key, void *buf,
-                     struct lode_file_digest *digest, struct lode_err *err)
+static int hash_file(struct verify *self, const struct lode_manifest_file *file, const char *key,
+                     void *buf, struct lode_file_digest *digest, struct lode_err *err)
 {
     struct lode_hasher *hasher;
     int r = lode_hasher_new(&hasher, err);
@@ -68,8 +74,9 @@ static int hash_file(struct verify *self, const struct lode_manifest_file *file,
         return r;
     for (uint64_t at = 0; r == 0 && at < file->size;) {
         size_t n = (size_t)lode_min(file->size - at, (uint64_t)lode_pool_size(self->pool));
-        r = lode_flow_stopped(&self->flow) ? lode_err_set(err, LODE_CANCELLED, "stopped")
-                                           : lode_store_pread(self->place.store, key, buf, n, at, err);
+        r = lode_flow_stopped(&self->flow)
+                ? lode_err_set(err, LODE_CANCELLED, "stopped")
+                : lode_store_pread(self->place.store, key, buf, n, at, err);
         if (r == 0)
             r = lode_hasher_update(hasher, buf, n, err);
         at += n;
@@ -81,8 +88,8 @@ static int hash_file(struct verify *self, const struct lode_manifest_file *file,
     return r;
 }
 
-static int compare(struct verify *self, const struct lode_manifest_file *file, const struct lode_file_digest *digest,
-                   struct lode_err *err)
+static int compare(struct verify *self, const struct lode_manifest_file *file,
+                   const struct lode_file_digest *digest, struct lode_err *err)
 {
     if (LODE_PLANTED(verify_nothing))
         return 0;
@@ -97,7 +104,8 @@ static int compare(struct verify *self, const struct lode_manifest_file *file, c
     return 0;
 }
 
-static int verify_file(struct verify *self, const struct lode_manifest_file *file, void *buf, struct lode_err *err)
+static int verify_file(struct verify *self, const struct lode_manifest_file *file, void *buf,
+                       struct lode_err *err)
 {
     _cleanup_free_ char *key = lode_place_key(&self->place, file->path);
     struct lode_store_stat st;
@@ -155,12 +163,14 @@ static int read_manifest(struct verify *self, struct lode_err *err)
         return r;
     if (!self->version->digest || !lode_sha256_parse(self->version->digest, &want) ||
         memcmp(&digest, &want, sizeof want) != 0)
-        return lode_err_set(err, LODE_CORRUPT, "the manifest does not match the digest in the version's record");
+        return lode_err_set(err, LODE_CORRUPT,
+                            "the manifest does not match the digest in the version's record");
     return lode_manifest_parse(bytes.data, bytes.len, self->version->version, &self->manifest, err);
 }
 
 /* Told of each object in the version's directory. */
-static int look_for_strangers(void *arg, const char *key, const struct lode_store_stat *st, struct lode_err *err)
+static int look_for_strangers(void *arg, const char *key, const struct lode_store_stat *st,
+                              struct lode_err *err)
 {
     struct verify *self = arg;
     const char *path = key + strlen(self->place.prefix) + (*self->place.prefix ? 1 : 0);
@@ -174,7 +184,8 @@ static int verify_contents(struct verify *self, struct lode_err *err)
     self->next = 0;
     self->flow.total += lode_manifest_bytes(self->manifest);
     self->flow.files_total += self->manifest->n_files;
-    unsigned threads = (unsigned)lode_min((size_t)lode_flow_threads(2, 8), self->manifest->n_files + 1);
+    unsigned threads =
+        (unsigned)lode_min((size_t)lode_flow_threads(2, 8), self->manifest->n_files + 1);
     int r = lode_flow_run(&self->flow, threads, files, self, err);
     if (r == 0 && (lode_store_caps(self->place.store) & LODE_STORE_LIST))
         r = lode_store_walk(self->place.store, self->place.prefix, look_for_strangers, self, err);
@@ -208,7 +219,8 @@ static bool still_there(struct verify *self, const struct lode_version *v)
     struct lode_ref ref = {.kind = LODE_REV_SEQ, .seq = v->seq};
     snprintf(ref.ns, sizeof ref.ns, "%s", v->ns);
     snprintf(ref.name, sizeof ref.name, "%s", v->name);
-    return lode_handle_ops(self->lode)->resolve(self->lode->catalog, &ref, false, &now, NULL) != LODE_NOT_FOUND;
+    return lode_handle_ops(self->lode)->resolve(self->lode->catalog, &ref, false, &now, NULL) !=
+           LODE_NOT_FOUND;
 }
 
 static int verify_page(struct verify *self, const struct lode_versions *page, struct lode_err *err)
@@ -217,7 +229,8 @@ static int verify_page(struct verify *self, const struct lode_versions *page, st
     for (size_t i = 0; r == 0 && i < page->n; i++) {
         size_t before = json_array_size(self->faults);
         r = verify_version(self, &page->items[i], err);
-        if (r == 0 && json_array_size(self->faults) > before && !still_there(self, &page->items[i])) {
+        if (r == 0 && json_array_size(self->faults) > before &&
+            !still_there(self, &page->items[i])) {
             while (json_array_size(self->faults) > before)
                 json_array_remove(self->faults, before);
         }
@@ -262,10 +275,12 @@ static int run_here(struct verify *self, const char *ref, struct lode_err *err)
     return r;
 }
 
-int lode_verify(struct lode *lode, const char *ref, const struct lode_call *call, char **json, struct lode_err *err)
+int lode_verify(struct lode *lode, const char *ref, const struct lode_call *call, char **json,
+                struct lode_err *err)
 {
     _cleanup_json_ json_t *faults = json_array(), *params = NULL;
-    struct verify self = {.lode = lode, .call = call, .faults = faults, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct verify self = {
+        .lode = lode, .call = call, .faults = faults, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct lode_err local;
     int r = lode_handle_fresh(lode, err);
     if (r < 0)
@@ -277,7 +292,9 @@ int lode_verify(struct lode *lode, const char *ref, const struct lode_call *call
     r = faults ? run_here(&self, ref, err ? err : &local) : lode_err_nomem(err, "a report");
     if (r < 0)
         return r;
-    return lode_json_hand_out(json_pack("{s:b, s:I, s:I, s:I, s:O}", "clean", json_array_size(faults) == 0, "versions",
-                                        (json_int_t)self.versions, "files", (json_int_t)self.files, "bytes",
-                                        (json_int_t)self.bytes, "faults", faults), json, err);
+    return lode_json_hand_out(json_pack("{s:b, s:I, s:I, s:I, s:O}", "clean",
+                                        json_array_size(faults) == 0, "versions",
+                                        (json_int_t)self.versions, "files", (json_int_t)self.files,
+                                        "bytes", (json_int_t)self.bytes, "faults", faults),
+                              json, err);
 }

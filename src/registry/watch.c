@@ -7,7 +7,8 @@ struct lode_watch {
     struct lode_catalog_watch *inner;
 };
 
-int lode_watch_open(struct lode *lode, const char *model, const char *from_event, struct lode_watch **out, struct lode_err *err)
+int lode_watch_open(struct lode *lode, const char *model, const char *from_event,
+                    struct lode_watch **out, struct lode_err *err)
 {
     struct lode_ref ref;
     int r = model ? lode_ref_parse_model(model, &ref, err) : 0;
@@ -17,8 +18,9 @@ int lode_watch_open(struct lode *lode, const char *model, const char *from_event
     if (!self)
         return lode_err_nomem(err, "a watch");
     self->ops = lode_handle_ops(lode);
-    r = self->ops->watch(lode->catalog, model ? LODE_WATCH_MODEL : LODE_WATCH_ALL, model ? ref.ns : NULL,
-                         model ? ref.name : NULL, from_event, &self->inner, err);
+    r = self->ops->watch(lode->catalog, model ? LODE_WATCH_MODEL : LODE_WATCH_ALL,
+                         model ? ref.ns : NULL, model ? ref.name : NULL, from_event, &self->inner,
+                         err);
     if (r < 0)
         lode_free(self);
     else
@@ -26,7 +28,8 @@ int lode_watch_open(struct lode *lode, const char *model, const char *from_event
     return r;
 }
 
-int lode_watch_next(struct lode_watch *watch, int64_t timeout_ms, struct lode_journal_entry *out, struct lode_err *err)
+int lode_watch_next(struct lode_watch *watch, int64_t timeout_ms, struct lode_journal_entry *out,
+                    struct lode_err *err)
 {
     return watch->ops->watch_next(watch->inner, timeout_ms, out, err);
 }

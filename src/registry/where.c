@@ -1,5 +1,6 @@
-/* Which root is meant: arguments, then the environment, then the configuration file, then the default. A source is
- * taken whole: a URL of the arguments is never combined with a coord of the environment. */
+/* Which root is meant: arguments, then the environment, then the configuration file, then the
+ * default. A source is taken whole: a URL of the arguments is never combined with a coord of the
+ * environment. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/mem.h"
@@ -44,15 +45,16 @@ static int check_pair(const char *store, const char *coord, const char *how, str
 {
     if (!store == !coord)
         return 0;
-    return lode_err_set(err, LODE_INVALID, "%s: a store and a coord go together; the %s is missing", how,
-                        store ? "coord" : "store");
+    return lode_err_set(err, LODE_INVALID, "%s: a store and a coord go together; the %s is missing",
+                        how, store ? "coord" : "store");
 }
 
 /* One source: its URL, or its pair. *found says whether it had either. */
-static int take_root(struct lode_where *out, const char *url, const char *store, const char *coord, const char *how,
-                     bool *found, struct lode_err *err)
+static int take_root(struct lode_where *out, const char *url, const char *store, const char *coord,
+                     const char *how, bool *found, struct lode_err *err)
 {
-    struct lode_context root = {.url = url, .store = url ? NULL : store, .coord = url ? NULL : coord};
+    struct lode_context root = {
+        .url = url, .store = url ? NULL : store, .coord = url ? NULL : coord};
     int r = url ? 0 : check_pair(store, coord, how, err);
     *found = url || store;
     return r < 0 ? r : take(out, &root, err);
@@ -77,17 +79,20 @@ static int from_default(struct lode_where *out, struct lode_err *err)
     return lode_dir_home(&out->url, err);
 }
 
-static int find_root(const struct lode_open_options *o, struct lode_where *out, struct lode_err *err)
+static int find_root(const struct lode_open_options *o, struct lode_where *out,
+                     struct lode_err *err)
 {
     bool found = false;
     int r = take_root(out, o->url, o->store, o->coord, "the arguments", &found, err);
     if (r == 0 && !found && o->context)
         r = from_config(out, o->context, &found, err);
     if (r == 0 && !found)
-        r = take_root(out, env("LODE_URL"), env("LODE_STORE"), env("LODE_COORD"), "LODE_STORE, LODE_COORD", &found, err);
+        r = take_root(out, env("LODE_URL"), env("LODE_STORE"), env("LODE_COORD"),
+                      "LODE_STORE, LODE_COORD", &found, err);
     if (r == 0 && !found && env("LODE_CONTEXT"))
         r = from_config(out, env("LODE_CONTEXT"), &found, err);
-    /* Who set LODE_HOME wants that root and not the one that a file of the real home calls current. */
+    /* Who set LODE_HOME wants that root and not the one that a file of the real home calls current.
+     */
     if (r == 0 && !found && !env("LODE_HOME"))
         r = from_config(out, NULL, &found, err);
     if (r == 0 && !found)
@@ -114,24 +119,28 @@ static int expand(struct lode_where *where, struct lode_err *err)
         return 0;
     size_t n = scheme_len(where->url);
     if (n && strncmp(where->url, "mem:", 4) != 0)
-        return lode_err_set(err, LODE_UNSUPPORTED, "%s is a store alone: name a coord too, with --store %s --coord URL",
+        return lode_err_set(err, LODE_UNSUPPORTED,
+                            "%s is a store alone: name a coord too, with --store %s --coord URL",
                             lode_q(where->url), where->url);
     int r = n ? 0 : lode_dir_absolute(where->url, &where->dir, err);
     if (r < 0)
         return r;
     where->store = n ? lode_strdup(where->url) : lode_asprintf("%s/" LODE_ROOT_STORE, where->dir);
-    where->coord = n ? lode_strdup(where->url) : lode_asprintf("sqlite://%s/" LODE_ROOT_COORD, where->dir);
+    where->coord =
+        n ? lode_strdup(where->url) : lode_asprintf("sqlite://%s/" LODE_ROOT_COORD, where->dir);
     return where->store && where->coord ? 0 : lode_err_nomem(err, "the root's address");
 }
 
-int lode_where_find(const struct lode_open_options *options, struct lode_where *out, struct lode_err *err)
+int lode_where_find(const struct lode_open_options *options, struct lode_where *out,
+                    struct lode_err *err)
 {
     static const struct lode_open_options none;
     const struct lode_open_options *o = options ? options : &none;
     struct lode_where where = {0};
     struct lode_context secrets = {.token = o->token, .cacert = o->cacert};
     int r = find_root(o, &where, err);
-    /* A token may be given apart from the root; the environment's does not replace a context's own. */
+    /* A token may be given apart from the root; the environment's does not replace a context's own.
+     */
     if (r == 0 && !secrets.token && !where.token)
         secrets.token = env("LODE_TOKEN");
     if (r == 0 && !secrets.cacert && !where.cacert)

@@ -1,5 +1,6 @@
-/* The life of a model, through the public API alone: published, found, read in every way, changed, rolled back, removed.
- * On an embedded root and on one in memory; bytes are compared at every step. */
+/* The life of a model, through the public API alone: published, found, read in every way, changed,
+ * rolled back, removed. On an embedded root and on one in memory; bytes are compared at every step.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,7 +57,8 @@ static int sink(void *arg, const void *data, size_t len)
     return 0;
 }
 
-static void check_cat(struct lode *lode, const char *ref, const char *source, uint64_t offset, uint64_t len)
+static void check_cat(struct lode *lode, const char *ref, const char *source, uint64_t offset,
+                      uint64_t len)
 {
     struct lode_err err = {0};
     struct sunk s = {0};
@@ -69,7 +71,8 @@ static void check_cat(struct lode *lode, const char *ref, const char *source, ui
     free(s.bytes);
 }
 
-static void check_load(struct lode *lode, const char *ref, const struct lode_load_options *o, const char *source, bool verified)
+static void check_load(struct lode *lode, const char *ref, const struct lode_load_options *o,
+                       const char *source, bool verified)
 {
     struct lode_err err = {0};
     struct lode_model *m = NULL;
@@ -150,14 +153,18 @@ static void read_every_way(void **state)
     lode_string_free(path);
     root_ok(lode_pull(lode, "team/rank", root_path("pulled"), NULL, NULL, NULL, &err), &err);
 
-    check_cat(lode, "team/rank@latest/sub/dir/vocab.bin", root_path("read/sub/dir/vocab.bin"), 0, 0);
-    check_cat(lode, "team/rank@latest/sub/dir/vocab.bin", root_path("read/sub/dir/vocab.bin"), 1048570, 3900000);
+    check_cat(lode, "team/rank@latest/sub/dir/vocab.bin", root_path("read/sub/dir/vocab.bin"), 0,
+              0);
+    check_cat(lode, "team/rank@latest/sub/dir/vocab.bin", root_path("read/sub/dir/vocab.bin"),
+              1048570, 3900000);
     check_cat(lode, "team/rank@1/empty", root_path("read/empty"), 0, 0);
-    root_refused(lode_cat(lode, "team/rank@1/none", 0, 0, sink, NULL, NULL, &err), LODE_NOT_FOUND, &err, "none");
+    root_refused(lode_cat(lode, "team/rank@1/none", 0, 0, sink, NULL, NULL, &err), LODE_NOT_FOUND,
+                 &err, "none");
 
     const char *source = root_path("read/model.safetensors");
     const char *globs[] = {"t[23]", "t0"};
-    struct lode_load_options some = {.tensors = globs, .n_tensors = 2}, copy = {.copy = true}, raw = {.no_verify = true};
+    struct lode_load_options some = {.tensors = globs, .n_tensors = 2}, copy = {.copy = true},
+                             raw = {.no_verify = true};
     check_load(lode, "team/rank", NULL, source, true);
     check_load(lode, "team/rank", &some, source, true);
     check_load(lode, "team/rank", &copy, source, true);
@@ -173,7 +180,8 @@ static void include_and_exclude(void **state)
     struct lode *lode = root_open(in_memory);
     struct lode_err err = {0};
     const char *dir = make_model("globs", 3);
-    const char *include[] = {"*.json", "sub/**"}, *exclude[] = {"**/*.none", "config*"}, *nothing[] = {"*.zip"};
+    const char *include[] = {"*.json", "sub/**"}, *exclude[] = {"**/*.none", "config*"},
+               *nothing[] = {"*.zip"};
     struct lode_pull_options o = {.include = include, .n_include = 2};
     size_t files;
     root_ok(root_push(lode, "m", dir, "a", NULL, &err), &err);
@@ -186,7 +194,8 @@ static void include_and_exclude(void **state)
     root_tree_bytes(root_path("globbed"), &files);
     assert_int_equal(files, 4);
     o = (struct lode_pull_options){.include = nothing, .n_include = 1};
-    root_refused(lode_pull(lode, "m", root_path("globbed"), &o, NULL, NULL, &err), LODE_NOT_FOUND, &err, "none of the 5");
+    root_refused(lode_pull(lode, "m", root_path("globbed"), &o, NULL, NULL, &err), LODE_NOT_FOUND,
+                 &err, "none of the 5");
     root_remove_tree(root_path("globbed"));
     lode_close(lode);
 }
@@ -206,7 +215,8 @@ static void aliases_and_journal(void **state)
     root_ok(lode_watch_open(lode, "m", NULL, &watch, &err), &err);
 
     root_ok(lode_alias_set(lode, "m@v1", "prod", NULL, NULL, &err), &err);
-    root_refused(lode_rollback(lode, "m", "prod", NULL, NULL, &err), LODE_NOT_FOUND, &err, "nothing");
+    root_refused(lode_rollback(lode, "m", "prod", NULL, NULL, &err), LODE_NOT_FOUND, &err,
+                 "nothing");
     root_ok(lode_alias_set(lode, "m@2", "prod", &why, &e, &err), &err);
     assert_string_equal(e.from, "v1");
     assert_string_equal(e.to, "v2");
@@ -254,8 +264,16 @@ static void facts(void **state)
     const char *aliases[] = {"canary"};
     struct lode_tag tag = {(char *)"team", (char *)"search"}, gone = {(char *)"team", NULL};
     struct lode_metric metric = {(char *)"auc", 0.5};
-    struct lode_push_options o = {.paths = paths, .n_paths = 1, .aliases = aliases, .n_aliases = 1, .tags = &tag, .n_tags = 1,
-                                  .metrics = &metric, .n_metrics = 1, .version = "v1", .dry_run = true};
+    struct lode_push_options o = {.paths = paths,
+                                  .n_paths = 1,
+                                  .aliases = aliases,
+                                  .n_aliases = 1,
+                                  .tags = &tag,
+                                  .n_tags = 1,
+                                  .metrics = &metric,
+                                  .n_metrics = 1,
+                                  .version = "v1",
+                                  .dry_run = true};
     root_fill(root_path("one"), 1000, 4);
     root_ok(lode_push(lode, "m", &o, &v, &err), &err);
     assert_int_equal(v.state, LODE_STAGING);
@@ -305,8 +323,11 @@ static void differences(void **state)
     assert_int_equal(count(doc, "files", "changed"), 1);
     assert_int_equal(count(doc, "tensors", "added"), 1);
     assert_int_equal(count(doc, "tensors", "changed"), 1);
-    assert_string_equal(json_string_value(json_array_get(json_object_get(json_object_get(doc, "tensors"), "changed"), 0)), "t1");
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(doc, "tensors"), "same")), 4);
+    assert_string_equal(json_string_value(json_array_get(
+                            json_object_get(json_object_get(doc, "tensors"), "changed"), 0)),
+                        "t1");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(doc, "tensors"), "same")),
+                     4);
     json_decref(doc);
     root_ok(lode_diff(lode, "m@a", "m@a", &json, &err), &err);
     doc = parsed(json);
@@ -320,7 +341,8 @@ static void removing(void **state)
     struct lode *lode = root_open(in_memory);
     struct lode_err err = {0};
     struct lode_version v = {0};
-    struct lode_gc_options now = {.grace_ms = 0}, dry = {.grace_ms = 0, .dry_run = true}, usual = {.grace_ms = -1};
+    struct lode_gc_options now = {.grace_ms = 0}, dry = {.grace_ms = 0, .dry_run = true},
+                           usual = {.grace_ms = -1};
     char *json = NULL;
     root_fill(root_path("one"), 100000, 4);
     root_fill(root_path("two"), 100000, 5);
@@ -386,9 +408,14 @@ static void health(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(push_and_find), cmocka_unit_test(read_every_way), cmocka_unit_test(include_and_exclude),
-        cmocka_unit_test(aliases_and_journal), cmocka_unit_test(facts), cmocka_unit_test(differences),
-        cmocka_unit_test(removing), cmocka_unit_test(health),
+        cmocka_unit_test(push_and_find),
+        cmocka_unit_test(read_every_way),
+        cmocka_unit_test(include_and_exclude),
+        cmocka_unit_test(aliases_and_journal),
+        cmocka_unit_test(facts),
+        cmocka_unit_test(differences),
+        cmocka_unit_test(removing),
+        cmocka_unit_test(health),
     };
     root_scratch();
     int failed = cmocka_run_group_tests_name("embedded", tests, NULL, NULL);

@@ -59,8 +59,9 @@ const char *root_scratch(void)
     setenv("HOME", scratch, 1);
     setenv("LODE_HOME", root_path("home"), 1);
     setenv("LODE_CACHE", root_path("cache"), 1);
-    static const char *const cleared[] = {"LODE_URL", "LODE_STORE", "LODE_COORD", "LODE_TOKEN", "LODE_CONTEXT",
-                                          "LODE_CONFIG", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"};
+    static const char *const cleared[] = {"LODE_URL",        "LODE_STORE",    "LODE_COORD",
+                                          "LODE_TOKEN",      "LODE_CONTEXT",  "LODE_CONFIG",
+                                          "XDG_CONFIG_HOME", "XDG_CACHE_HOME"};
     for (size_t i = 0; i < sizeof cleared / sizeof *cleared; i++)
         unsetenv(cleared[i]);
     return scratch;
@@ -87,12 +88,13 @@ void root_check(int r, const struct lode_err *err, const char *file, int line)
     _fail(file, line);
 }
 
-void root_check_refused(int r, int code, const struct lode_err *err, const char *text, const char *file, int line)
+void root_check_refused(int r, int code, const struct lode_err *err, const char *text,
+                        const char *file, int line)
 {
     if (r == code && err->code == code && *err->text && (!text || strstr(err->text, text)))
         return;
-    print_error("%s:%d: wanted %s with '%s', got %s: %s\n", file, line, lode_code_name(code), text ? text : "",
-                lode_code_name(r), r < 0 ? err->text : "");
+    print_error("%s:%d: wanted %s with '%s', got %s: %s\n", file, line, lode_code_name(code),
+                text ? text : "", lode_code_name(r), r < 0 ? err->text : "");
     _fail(file, line);
 }
 
@@ -178,8 +180,10 @@ void root_safetensors(const char *path, size_t tensors, size_t floats, uint64_t 
     assert_non_null(bytes);
     size_t n = 8;
     for (size_t i = 0; i < tensors; i++)
-        n += (size_t)snprintf(bytes + n, room - n, "%s\"t%zu\":{\"dtype\":\"F32\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}",
-                              i ? "," : "{", i, floats, i * floats * 4, (i + 1) * floats * 4);
+        n += (size_t)snprintf(
+            bytes + n, room - n,
+            "%s\"t%zu\":{\"dtype\":\"F32\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}",
+            i ? "," : "{", i, floats, i * floats * 4, (i + 1) * floats * 4);
     bytes[n++] = '}';
     while (n % 8)
         bytes[n++] = ' ';
@@ -249,8 +253,8 @@ bool root_same_tree(const char *a, const char *b)
     return compare_same;
 }
 
-int root_push(struct lode *lode, const char *model, const char *path, const char *version, struct lode_version *out,
-              struct lode_err *err)
+int root_push(struct lode *lode, const char *model, const char *path, const char *version,
+              struct lode_version *out, struct lode_err *err)
 {
     const char *const paths[] = {path};
     struct lode_push_options o = {.paths = paths, .n_paths = 1, .version = version};
