@@ -15,11 +15,12 @@ static int push(const struct cli_args *args, struct lode *lode, struct lode_push
         return cli_fail(args, &err);
     cli_model_name(v.ns, v.name, model);
     cli_bytes(v.size, size);
+    const char *files = v.files == 1 ? "file" : "files";
     if (o->dry_run)
-        return cli_done_version(args, &v, "Would publish %s: %s in %llu files; nothing was written", model, size,
-                                (unsigned long long)v.files);
-    return cli_done_version(args, &v, "Published %s@%s: %s in %llu files, number %llu", model, v.version, size,
-                            (unsigned long long)v.files, (unsigned long long)v.seq);
+        return cli_done_version(args, &v, "Would publish %s: %s in %llu %s; nothing was written", model, size,
+                                (unsigned long long)v.files, files);
+    return cli_done_version(args, &v, "Published %s@%s: %s in %llu %s, number %llu", model, v.version, size,
+                            (unsigned long long)v.files, files, (unsigned long long)v.seq);
 }
 
 static int run(const struct cli_args *args, struct lode *lode)
