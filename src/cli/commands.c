@@ -8,7 +8,6 @@
     X(log) X(watch) X(diff) X(verify) X(rm) X(restore) X(gc)                                       \
     X(doctor) X(backup) X(recover)                                                                 \
     X(config_ls) X(config_set) X(config_rm) X(config_use)                                          \
-    X(serve) X(token_add) X(token_ls) X(token_rm)                                                  \
     X(version) X(help)
 
 #define DECLARE(name) extern const struct cli_command cli_cmd_##name;
