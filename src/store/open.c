@@ -12,11 +12,13 @@
 #include "base/name.h"
 #include "store/store.h"
 
-extern const struct lode_store_ops lode_store_posix_ops, lode_store_mem_ops;
+extern const struct lode_store_ops lode_store_posix_ops, lode_store_mem_ops, lode_store_http_ops, lode_store_https_ops;
 
 static const struct lode_store_ops *const builtin[] = {
     &lode_store_posix_ops,
     &lode_store_mem_ops,
+    &lode_store_http_ops,
+    &lode_store_https_ops,
     NULL,
 };
 

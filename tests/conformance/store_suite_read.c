@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "conformance/store_suite_impl.h"
@@ -303,7 +304,9 @@ static void leaks_no_descriptors(void **state)
         FAILS(LODE_NOT_FOUND, lode_store_stat(store, "f/c", &st, err));
         lode_store_close(store);
     }
-    assert_int_equal(fault_open_fds(), before);
+    for (int i = 0; i < 200 && fault_open_fds() > before; i++)
+        lode_sleep_ms(10); /* a server in this process may still close its ends */
+    assert_in_range(fault_open_fds(), 0, before);
 }
 
 const struct CMUnitTest store_suite_read_tests[] = {
