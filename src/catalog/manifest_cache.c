@@ -130,22 +130,30 @@ static int from_file(const struct lode_version *v, const struct lode_sha256 *dig
     return parse(v, bytes, len, out, NULL);
 }
 
-static int from_store(struct lode_store *store, const struct lode_version *v,
-                      const struct lode_sha256 *digest, struct lode_manifest **out,
+static int from_store(void *store, const struct lode_version *v, struct lode_buf *into,
                       struct lode_err *err)
 {
     _cleanup_free_ char *key = lode_asprintf("%s/" LODE_MANIFEST_KEY, v->directory);
-    _cleanup_buf_ struct lode_buf bytes = LODE_BUF_INIT((size_t)v->manifest_size + 1);
     if (!key)
         return lode_err_nomem(err, "a manifest");
-    int r = lode_store_get(store, key, &bytes, err);
+    int r = lode_store_get(store, key, into, err);
     if (r == LODE_NOT_FOUND)
         return lode_err_set(err, LODE_CORRUPT, "the manifest of %s@%s is gone: no %s in %s",
                             v->name, v->version, key, lode_store_url(store));
+    return r;
+}
+
+static int fetch_and_check(lode_manifest_fetch *fetch, void *arg, const struct lode_version *v,
+                           const struct lode_sha256 *digest, struct lode_manifest **out,
+                           struct lode_err *err)
+{
+    _cleanup_buf_ struct lode_buf bytes = LODE_BUF_INIT((size_t)v->manifest_size + 1);
+    int r = fetch(arg, v, &bytes, err);
     if (r == LODE_LIMIT || (r == 0 && !matches(bytes.data, bytes.len, digest)))
         return lode_err_set(err, LODE_CORRUPT,
-                            "the manifest of %s@%s does not match its digest: %s in %s was changed",
-                            v->name, v->version, key, lode_store_url(store));
+                            "the manifest of %s@%s does not match its digest: %s/" LODE_MANIFEST_KEY
+                            " was changed",
+                            v->name, v->version, v->directory);
     r = r < 0 ? r : parse(v, bytes.data, bytes.len, out, err);
     if (r == 0)
         write_file(v->digest, &bytes);
@@ -156,6 +164,13 @@ int lode_manifest_cache_get(struct lode_manifest_cache *self, struct lode_store 
                             const struct lode_version *v, struct lode_manifest **out,
                             struct lode_err *err)
 {
+    return lode_manifest_cache_fetch(self, from_store, store, v, out, err);
+}
+
+int lode_manifest_cache_fetch(struct lode_manifest_cache *self, lode_manifest_fetch *fetch, void *arg,
+                              const struct lode_version *v, struct lode_manifest **out,
+                              struct lode_err *err)
+{
     struct lode_sha256 digest;
     if (!lode_sha256_parse(v->digest, &digest) || v->manifest_size > MANIFEST_MAX)
         return lode_err_set(err, LODE_CORRUPT, "the record of %s@%s has no sound digest", v->name,
@@ -164,7 +179,7 @@ int lode_manifest_cache_get(struct lode_manifest_cache *self, struct lode_store 
     bool fresh = !m;
     int r = m ? 0 : from_file(v, &digest, &m);
     if (r < 0)
-        r = from_store(store, v, &digest, &m, err);
+        r = fetch_and_check(fetch, arg, v, &digest, &m, err);
     if (r < 0)
         return r;
     if (v->manifest_size <= KEPT_SIZE_MAX && fresh)
