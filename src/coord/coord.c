@@ -11,7 +11,7 @@ static int check_key(const char *key, struct lode_err *err)
     if (!key || !*key)
         return lode_err_set(err, LODE_INVALID, "a coord key is empty");
     size_t n = strlen(key);
-    if (n > (size_t)LODE_COORD_KEY_MAX + LODE_PLANTED(coord_key_limit_off_by_one))
+    if (n > LODE_COORD_KEY_MAX + LODE_PLANTED(coord_key_limit_off_by_one))
         return lode_err_set(err, LODE_LIMIT, "the coord key %s has %zu bytes; at most %d are allowed", lode_q(key), n,
                             LODE_COORD_KEY_MAX);
     return 0;

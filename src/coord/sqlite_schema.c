@@ -48,22 +48,16 @@ static int pragma_number(sqlite3 *db, const char *sql, int64_t *out, struct lode
     return r;
 }
 
-/* At one moment: another process may be making the tables. */
 static int read_shape(sqlite3 *db, struct shape *out, struct lode_err *err)
 {
     int64_t tables_there = 0;
-    bool own = sqlite3_get_autocommit(db);
-    int r = own ? lode_sq_exec(db, "BEGIN", "cannot read the root's database", err) : 0;
-    if (r < 0)
-        return r;
-    r = pragma_number(db, "SELECT count(*) FROM sqlite_schema", &tables_there, err);
-    if (r == 0)
-        r = pragma_number(db, "PRAGMA application_id", &out->application, err);
+    int r = pragma_number(db, "PRAGMA application_id", &out->application, err);
     if (r == 0)
         r = pragma_number(db, "PRAGMA user_version", &out->version, err);
+    if (r == 0)
+        r = pragma_number(db, "SELECT count(*) FROM sqlite_schema", &tables_there, err);
     out->empty = tables_there == 0;
-    int ended = own ? lode_sq_exec(db, "COMMIT", "cannot read the root's database", r < 0 ? NULL : err) : 0;
-    return r < 0 ? r : ended;
+    return r;
 }
 
 static int check_shape(const struct shape *shape, const char *path, struct lode_err *err)
