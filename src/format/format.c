@@ -205,7 +205,7 @@ static int parse_set(struct driver *d, const struct lode_format_ops *ops, size_t
     }
     for (size_t i = 0; i < n_files; i++)
         d->inputs[d->files[i].number].format = ops->name;
-    return 0;
+    return by_content ? lode_index_builder_yield(d->into, d->files[0].number, err) : 0;
 }
 
 /* All files that `ops` took: those of a set by name together, every other one alone. */

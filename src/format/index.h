@@ -78,6 +78,11 @@ int lode_index_add_extents(struct lode_index_builder *self, const char *name, si
 int lode_index_builder_group(struct lode_index_builder *self, unsigned file, unsigned leader,
                              struct lode_err *err) lode_must_use;
 
+/* Says that `file` was taken for what it looks like, not for its name: where its tensors have names
+ * that another group has, it alone takes the longer ones. */
+int lode_index_builder_yield(struct lode_index_builder *self, unsigned file,
+                             struct lode_err *err) lode_must_use;
+
 /* Tensors added so far. */
 size_t lode_index_builder_count(const struct lode_index_builder *self);
 

@@ -21,11 +21,15 @@ struct cached_shape {
     uint32_t rank; /* 0: nothing cached */
 };
 
+struct file_group {
+    uint32_t leader; /* the file that stands for the group, plus 1; 0 is the file itself */
+    bool yields;     /* takes the longer names alone where another group has the same */
+};
+
 struct lode_index_builder {
     struct lode_tensor_index *ix;
-    uint32_t
-        *leaders; /* by file: the file that stands for its group, plus 1; 0 is the file itself */
-    size_t leaders_len, leaders_room;
+    struct file_group *files; /* by file number; what is beyond the end is its own group */
+    size_t files_len, files_room;
     struct cached_shape cache[SHAPE_CACHE];
 };
 
@@ -48,7 +52,7 @@ void lode_index_builder_free(struct lode_index_builder *self)
     if (!self)
         return;
     lode_index_unref(self->ix);
-    lode_free(self->leaders);
+    lode_free(self->files);
     lode_free(self);
 }
 
@@ -303,20 +307,45 @@ int lode_index_add_extents(struct lode_index_builder *self, const char *name, si
     return 0;
 }
 
+/* The entry of a file, made when it is the first that is said of it; NULL after telling why not. */
+static struct file_group *group_entry(struct lode_index_builder *self, unsigned file,
+                                      struct lode_err *err)
+{
+    size_t had = self->files_len;
+    if (file >= LODE_VERSION_FILES_MAX) {
+        lode_err_set(err, LODE_INVALID, "there is no file %u", file);
+        return NULL;
+    }
+    if (lode_grow((void **)&self->files, &self->files_room, (size_t)file + 1, sizeof *self->files) <
+        0) {
+        lode_err_nomem(err, "the tensor index");
+        return NULL;
+    }
+    if (file >= had) {
+        memset(self->files + had, 0, (file + 1 - had) * sizeof *self->files);
+        self->files_len = (size_t)file + 1;
+    }
+    return &self->files[file];
+}
+
 int lode_index_builder_group(struct lode_index_builder *self, unsigned file, unsigned leader,
                              struct lode_err *err)
 {
-    if (file >= LODE_VERSION_FILES_MAX || leader >= LODE_VERSION_FILES_MAX)
-        return lode_err_set(err, LODE_INVALID, "there is no file %u", lode_max(file, leader));
-    size_t had = self->leaders_len;
-    if (lode_grow((void **)&self->leaders, &self->leaders_room, (size_t)file + 1,
-                  sizeof *self->leaders) < 0)
-        return lode_err_nomem(err, "the tensor index");
-    if (file >= had) {
-        memset(self->leaders + had, 0, (file + 1 - had) * sizeof *self->leaders);
-        self->leaders_len = (size_t)file + 1;
-    }
-    self->leaders[file] = leader + 1;
+    if (leader >= LODE_VERSION_FILES_MAX)
+        return lode_err_set(err, LODE_INVALID, "there is no file %u", leader);
+    struct file_group *group = group_entry(self, file, err);
+    if (!group)
+        return file >= LODE_VERSION_FILES_MAX ? LODE_INVALID : LODE_NO_MEMORY;
+    group->leader = leader + 1;
+    return 0;
+}
+
+int lode_index_builder_yield(struct lode_index_builder *self, unsigned file, struct lode_err *err)
+{
+    struct file_group *group = group_entry(self, file, err);
+    if (!group)
+        return file >= LODE_VERSION_FILES_MAX ? LODE_INVALID : LODE_NO_MEMORY;
+    group->yields = true;
     return 0;
 }
 
@@ -324,7 +353,12 @@ int lode_index_builder_group(struct lode_index_builder *self, unsigned file, uns
 
 static unsigned group_of(const struct lode_index_builder *self, unsigned file)
 {
-    return file < self->leaders_len && self->leaders[file] ? self->leaders[file] - 1 : file;
+    return file < self->files_len && self->files[file].leader ? self->files[file].leader - 1 : file;
+}
+
+static bool yields(const struct lode_index_builder *self, unsigned group)
+{
+    return group < self->files_len && self->files[group].yields;
 }
 
 static int by_name(const void *arg, uint32_t a, uint32_t b)
@@ -384,23 +418,40 @@ static int refuse_twice(const struct lode_index_builder *self, size_t i, const c
                         path_of(paths, n, a->file), path_of(paths, n, b->file));
 }
 
-/* Marks (in `shared`, by file number) the groups that have a name in common. */
+enum { NAMES_AS_IN_FILE, NAMES_TO_QUALIFY, NAMES_QUALIFIED };
+
+/* Of two groups with a name in common: who takes the longer names? Who yields, who has not yet,
+ * else both. */
+static bool mark(const struct lode_index_builder *self, uint8_t *names, unsigned a, unsigned b)
+{
+    bool may_a = names[a] != NAMES_QUALIFIED, may_b = names[b] != NAMES_QUALIFIED;
+    if (may_a && may_b && yields(self, a) != yields(self, b)) {
+        may_a = yields(self, a);
+        may_b = !may_a;
+    }
+    if (may_a)
+        names[a] = NAMES_TO_QUALIFY;
+    if (may_b)
+        names[b] = NAMES_TO_QUALIFY;
+    return may_a || may_b;
+}
+
+/* Marks (in `names`, by group; NULL: none may change) the groups that are to take longer names.
+ * INVALID where a name comes twice for good. */
 static int mark_shared(const struct lode_index_builder *self, const char *const *paths, size_t n,
-                       uint8_t *shared, bool *any, struct lode_err *err)
+                       uint8_t *names, bool *any, struct lode_err *err)
 {
     const struct lode_tensor_index *ix = self->ix;
+    *any = false;
     for (size_t i = 1; i < ix->count; i++) {
         if (strcmp(index_name(ix, &ix->records[i - 1]), index_name(ix, &ix->records[i])) != 0)
             continue;
         unsigned a = group_of(self, ix->records[i - 1].file),
                  b = group_of(self, ix->records[i].file);
-        if (!shared || a == b || a >= n || b >= n) {
-            if (LODE_PLANTED(duplicate_tensor_allowed))
-                continue;
+        if (names && a != b && a < n && b < n && mark(self, names, a, b))
+            *any = true;
+        else if (!LODE_PLANTED(duplicate_tensor_allowed))
             return refuse_twice(self, i, paths, n, err);
-        }
-        shared[a] = shared[b] = 1;
-        *any = true;
     }
     return 0;
 }
@@ -421,26 +472,43 @@ static int qualify(struct lode_tensor_index *ix, struct index_record *r, const c
     return e < 0 ? e : keep_name(ix, name, strlen(name), &r->name, err);
 }
 
-/* Makes names unique, or says which cannot be. Input and output are in name order. */
+static int qualify_marked(struct lode_index_builder *self, const char *const *paths, size_t n,
+                          uint8_t *names, struct lode_err *err)
+{
+    struct lode_tensor_index *ix = self->ix;
+    for (size_t i = 0; i < ix->count; i++) {
+        unsigned group = group_of(self, ix->records[i].file);
+        int e = group < n && names[group] == NAMES_TO_QUALIFY
+                    ? qualify(ix, &ix->records[i], paths[group], err)
+                    : 0;
+        if (e < 0)
+            return e;
+    }
+    for (size_t i = 0; i < n; i++)
+        names[i] = names[i] == NAMES_AS_IN_FILE ? NAMES_AS_IN_FILE : NAMES_QUALIFIED;
+    return sort_by_name(ix, err);
+}
+
+/* Makes names unique, or says which cannot be. Input and output are in name order. A longer name
+ * may meet one that somebody has, so that there is another round; few are enough for all but
+ * mischief. */
 static int settle_names(struct lode_index_builder *self, const char *const *paths, size_t n,
                         struct lode_err *err)
 {
-    struct lode_tensor_index *ix = self->ix;
-    bool any = false;
-    _cleanup_free_ uint8_t *shared = paths ? lode_zalloc(n) : NULL;
-    if (paths && !shared)
+    enum { ROUNDS = 4 };
+    bool any;
+    _cleanup_free_ uint8_t *names = paths ? lode_zalloc(n) : NULL;
+    if (paths && !names)
         return lode_err_nomem(err, "the tensor index");
-    int e = mark_shared(self, paths, n, shared, &any, err);
-    if (e < 0 || !any)
-        return e;
-    for (size_t i = 0; i < ix->count && e == 0; i++) {
-        unsigned group = group_of(self, ix->records[i].file);
-        if (group < n && shared[group])
-            e = qualify(ix, &ix->records[i], paths[group], err);
+    for (int round = 0; round < ROUNDS; round++) {
+        int e = mark_shared(self, paths, n, names, &any, err);
+        if (e < 0 || !any)
+            return e;
+        e = qualify_marked(self, paths, n, names, err);
+        if (e < 0)
+            return e;
     }
-    if (e == 0)
-        e = sort_by_name(ix, err);
-    return e < 0 ? e : mark_shared(self, paths, n, NULL, &any, err);
+    return mark_shared(self, paths, n, NULL, &any, err);
 }
 
 /* Gives back the room that growing left over. */
@@ -481,7 +549,7 @@ int lode_index_builder_finish(struct lode_index_builder *self, const char *const
     fit(self->ix);
     *out = self->ix;
     self->ix = fresh;
-    self->leaders_len = 0;
+    self->files_len = 0;
     memset(self->cache, 0, sizeof self->cache);
     return 0;
 }

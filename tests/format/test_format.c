@@ -11,8 +11,8 @@ static void mixed_directory(void **state)
     set_add(&s, "config.json", "{\"a\":1}", 7);
     set_add_safetensors(&s, "model.safetensors", ONE, 2);
     set_add_safetensors(&s, "model.pkl", ONE, 2); /* a pickle by name is never looked into */
-    set_add_safetensors(&s, "renamed", ONE, 2);   /* by content: its name collides with the first */
-    set_add_safetensors(&s, "broken", ONE, 3);    /* looks like it, but is not */
+    set_add_safetensors(&s, "renamed", ONE, 2); /* by content: its names give way to the first's */
+    set_add_safetensors(&s, "broken", ONE, 3);  /* looks like it, but is not */
     set_add(&s, "empty", "", 0);
     set_add(&s, "model.pt", "\x80\x02}q\x00.", 6);
     set_add(&s, "tokenizer/vocab.txt", "a\nb\n", 4);
@@ -22,8 +22,8 @@ static void mixed_directory(void **state)
     for (size_t i = 0; i < s.n; i++)
         assert_string_equal(s.inputs[i].format, formats[i]);
     assert_int_equal(lode_index_count(ix), 2);
-    assert_string_equal(lode_index_get(ix, 0).name, "model.safetensors:w");
-    assert_string_equal(lode_index_get(ix, 1).name, "renamed:w");
+    assert_string_equal(lode_index_get(ix, 0).name, "renamed:w");
+    assert_string_equal(lode_index_get(ix, 1).name, "w"); /* of the file that says what it is */
     lode_index_unref(ix);
     set_release(&s);
 }
