@@ -407,8 +407,15 @@ static void *cancel_soon(void *arg)
     return NULL;
 }
 
+static void note_end(void *arg, int result, const struct lode_http_reply *reply,
+                     const struct lode_err *err)
+{
+    atomic_store((atomic_int *)arg, 1);
+}
+
 static void cancelling(void **state)
 {
+    atomic_int over = 0;
     struct lode_http_reply reply;
     struct lode_http_call *call;
     struct lode_err err = {0};
@@ -425,8 +432,10 @@ static void cancelling(void **state)
     pthread_join(id, NULL);
     assert_int_equal(lode_http_finish(call, NULL, &err), LODE_CANCELLED);
     ask.url = url("/hello");
-    assert_int_equal(lode_http_start(http, &ask, NULL, &call, NULL), 0);
-    usleep(30000);
+    ask.arg = &over;
+    assert_int_equal(lode_http_start(http, &ask, note_end, &call, NULL), 0);
+    while (!atomic_load(&over))
+        usleep(1000);
     lode_http_cancel(call); /* too late: it is over */
     assert_int_equal(lode_http_finish(call, &reply, &err), 0);
     assert_string_equal(lode_buf_str(&reply.body), "hello");

@@ -150,10 +150,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(0.01)
         self.chunk(b"")
 
+    def handle_expect_100(self):
+        """A client that asks before it sends its body is told to go on, except where it will be refused."""
+        return self.path == "/refuse-upload" or super().handle_expect_100()
+
     def on_refuse_upload(self):
-        """Answers before it has read the body, as a server over its limit does."""
+        """Answers in place of `100 Continue`, as a server over its limit does, and lingers: closing at once would reset
+        the connection, and the answer be lost with what was on its way."""
         self.whole(413, b'{"error":{"code":"limit"}}')
         self.close_connection = True
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        while self.connection.recv(1 << 16):
+            pass
 
 
 class Server(http.server.ThreadingHTTPServer):
