@@ -1,5 +1,4 @@
-/* Short words for tests that use a coord: each asserts (cmocka) that the call itself did not fail.
- */
+/* Short words for tests that use a coord: each asserts (cmocka) that the call itself did not fail. */
 #pragma once
 #include "coord/coord.h"
 

@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How calls of a kind fail in life. */
@@ -132,9 +134,17 @@ static void child(const struct fault_scenario *s, struct fault_shot shot, int to
     exit(report.whole ? 0 : 1); /* not _exit: the leak checker speaks at exit */
 }
 
+static int64_t now_us(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 static bool fire(struct walk *w, const struct fault_shot *shot, struct report *report)
 {
     int pipe_fds[2], status = 0;
+    int64_t begin = now_us();
     *report = (struct report){0};
     fflush(NULL);
     if (pipe(pipe_fds) < 0)
@@ -148,6 +158,9 @@ static bool fire(struct walk *w, const struct fault_shot *shot, struct report *r
     ssize_t got = read(pipe_fds[0], report, sizeof *report);
     close(pipe_fds[0]);
     waitpid(pid, &status, 0);
+    int64_t ms = (now_us() - begin) / 1000;
+    if (getenv("LODE_FAULT_SLOW") && ms > 500)
+        print_shot(w, shot, "took ms", (int)ms);
     w->shots++;
     w->hits += report->fired;
     if (pid > 0 && status == 0 && got == sizeof *report)
@@ -240,4 +253,105 @@ void fault_walk(const struct fault_scenario *s)
             w.failed);
     assert_int_equal(w.failed, 0);
     assert_true(w.hits > 0);
+}
+
+/* ---- kills ---- */
+
+/* Prepares, says so, runs, says how it ended. */
+static void victim(const struct fault_scenario *s, int to_parent)
+{
+    struct lode_err err = {0};
+    int ready = 0;
+    setenv("CMOCKA_TEST_ABORT", "1", 1);
+    alarm(FAULT_WALK_SECONDS);
+    fault_install();
+    fault_pretend_syncs(true);
+    s->prepare(s->arg);
+    if (write(to_parent, &ready, sizeof ready) != sizeof ready)
+        _exit(3);
+    int result = s->run(s->arg, &err);
+    if (write(to_parent, &result, sizeof result) != sizeof result)
+        _exit(3);
+    if (result < 0)
+        fprintf(stderr, "fault_kill_walk: %s fails by itself: %s\n", s->name, err.text);
+    _exit(result < 0);
+}
+
+/* Runs the victim and kills it `after_us` into its run (< 0: lets it live). Answers the time that
+ * it took, or -1 when it did not even get ready; *result: 0 where it had succeeded. */
+static int64_t kill_once(const struct fault_scenario *s, int64_t after_us, int *result)
+{
+    int fds[2], word = -1;
+    *result = LODE_INTERNAL;
+    fflush(NULL);
+    if (pipe(fds) < 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(fds[0]);
+        victim(s, fds[1]);
+    }
+    close(fds[1]);
+    bool ready = read(fds[0], &word, sizeof word) == sizeof word;
+    int64_t begin = now_us();
+    if (ready && after_us >= 0) {
+        usleep((useconds_t)after_us);
+        kill(pid, SIGKILL);
+    }
+    if (read(fds[0], &word, sizeof word) == sizeof word)
+        *result = word;
+    int64_t took = now_us() - begin;
+    close(fds[0]);
+    waitpid(pid, NULL, 0);
+    return ready ? took : -1;
+}
+
+static bool check_after(const struct fault_scenario *s, int result)
+{
+    static const struct fault_shot none;
+    static const struct lode_err err;
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setenv("CMOCKA_TEST_ABORT", "1", 1);
+        alarm(FAULT_WALK_SECONDS);
+        fault_install();
+        fault_pretend_syncs(true);
+        s->check(s->arg, &none, result, &err);
+        fault_uninstall();
+        exit(0);
+    }
+    waitpid(pid, &status, 0);
+    return pid > 0 && status == 0;
+}
+
+void fault_kill_walk(const struct fault_scenario *s, unsigned short_kills, unsigned long_kills)
+{
+    const char *mode = getenv("LODE_TEST_LONG"), *seed = getenv("LODE_TEST_SEED");
+    struct walk w = {.s = s, .all = mode && *mode == '1'};
+    unsigned survived = 0, failed = 0, kills = w.all ? long_kills : short_kills;
+    int result;
+    if (getenv("LODE_FAULT_SHOT"))
+        return;
+    w.random = (seed ? strtoull(seed, NULL, 10) : 1) * 0x9e3779b97f4a7c15ull | 1;
+    int64_t whole = kill_once(s, -1, &result);
+    assert_true(whole >= 0);
+    assert_int_equal(result, 0);
+    for (unsigned i = 0; i < kills; i++) {
+        /* Up to a little beyond the end; the run's length changes with what else the machine does.
+         */
+        int64_t after = (int64_t)(next_random(&w) % (uint64_t)(whole + whole / 10 + 1));
+        int64_t took = kill_once(s, after, &result);
+        survived += result == 0;
+        if (took >= 0 && check_after(s, result))
+            continue;
+        fprintf(stderr, "fault_kill_walk: %s: killed after %lld of %lld us: failed\n", s->name,
+                (long long)after, (long long)whole);
+        failed++;
+    }
+    fprintf(stderr, "fault_kill_walk: %s: %u kills, %u too late, %u failed\n", s->name, kills,
+            survived, failed);
+    assert_int_equal(failed, 0);
+    assert_true(survived < kills);
 }

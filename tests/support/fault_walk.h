@@ -15,7 +15,8 @@
  * cmocka's assertions may be used in all callbacks. Syncs are only pretended (fault_pretend_syncs).
  *
  * To repeat one shot alone: LODE_FAULT_SHOT=write:3:28:0 ./the_test (kind:call:error:flags, as it
- * was printed), with LODE_FAULT_TRACE=1 for the stack where the fault hits.
+ * was printed), with LODE_FAULT_TRACE=1 for the stack where the fault hits. LODE_FAULT_SLOW=1
+ * tells the shots that take long.
  */
 #pragma once
 #include <stdbool.h>
@@ -50,3 +51,9 @@ struct fault_scenario {
 
 /* Walks; fails the cmocka test at the end if any shot failed, listing them on stderr. */
 void fault_walk(const struct fault_scenario *s);
+
+/* Kills the scenario at `short_kills` random moments of `run` (`long_kills` in long mode;
+ * LODE_TEST_SEED): SIGKILL, then `check` in a new process. Its `shot` is all zero, its result 0
+ * where `run` had answered 0 before the kill, else LODE_INTERNAL. `prepare` is not disturbed; what
+ * `check` needs to know of it must not lie in memory. */
+void fault_kill_walk(const struct fault_scenario *s, unsigned short_kills, unsigned long_kills);
