@@ -19,13 +19,11 @@ static bool too_deep(const json_t *v, int depth)
     if (depth > LODE_JSON_DEPTH_MAX)
         return true;
     if (json_is_array(v)) {
-        json_array_foreach((json_t *)(uintptr_t)v, i, item)
-            if (too_deep(item, depth + 1))
-                return true;
+        json_array_foreach((json_t *)(uintptr_t)v, i,
+                           item) if (too_deep(item, depth + 1)) return true;
     } else if (json_is_object(v)) {
-        json_object_foreach((json_t *)(uintptr_t)v, key, item)
-            if (too_deep(item, depth + 1))
-                return true;
+        json_object_foreach((json_t *)(uintptr_t)v, key,
+                            item) if (too_deep(item, depth + 1)) return true;
     }
     return false;
 }
@@ -37,21 +35,45 @@ int lode_json_parse(const char *s, size_t len, const char *what, json_t **out, s
     if (!doc && json_error_code(&e) == json_error_out_of_memory)
         return lode_err_nomem(err, what);
     if (!doc)
-        return lode_err_set(err, LODE_INVALID, "%s is not valid JSON: %s at byte %d", what, e.text, e.position);
+        return lode_err_set(err, LODE_INVALID, "%s is not valid JSON: %s at byte %d", what, e.text,
+                            e.position);
     if (too_deep(doc, 0)) {
         json_decref(doc);
-        return lode_err_set(err, LODE_INVALID, "%s is nested deeper than %d levels", what, LODE_JSON_DEPTH_MAX);
+        return lode_err_set(err, LODE_INVALID, "%s is nested deeper than %d levels", what,
+                            LODE_JSON_DEPTH_MAX);
     }
     *out = doc;
     return 0;
 }
 
+static int dump(const char *p, size_t n, void *arg)
+{
+    struct lode_buf *b = arg;
+    lode_buf_add(b, p, n);
+    return b->failed ? -1 : 0;
+}
+
+/* Not json_dumps(): it passes over a failed allocation in the middle of an object's key and answers
+ * a text that lacks it. The sticky error of our buffer tells. */
+static char *text_of(const json_t *doc, size_t flags, size_t *len)
+{
+    _cleanup_buf_ struct lode_buf b = LODE_BUF_INIT(SIZE_MAX / 2);
+    int r = doc ? json_dump_callback(doc, dump, &b, flags | JSON_ENCODE_ANY) : -1;
+    if (r < 0 || b.failed)
+        return NULL;
+    if (len)
+        *len = b.len;
+    return lode_buf_steal(&b);
+}
+
 char *lode_json_text(const json_t *doc, size_t *len)
 {
-    char *text = json_dumps(doc, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (text && len)
-        *len = strlen(text);
-    return text;
+    return text_of(doc, JSON_COMPACT, len);
+}
+
+char *lode_json_pretty(const json_t *doc)
+{
+    return text_of(doc, JSON_INDENT(2), NULL);
 }
 
 static int wrong(const char *key, const char *type, const json_t *v, struct lode_err *err)
@@ -138,13 +160,15 @@ int lode_json_opt_bool(const json_t *obj, const char *key, bool *out, struct lod
     return 0;
 }
 
-int lode_json_only(const json_t *obj, const char *const *allowed, const char *what, struct lode_err *err)
+int lode_json_only(const json_t *obj, const char *const *allowed, const char *what,
+                   struct lode_err *err)
 {
     const char *key;
     json_t *v;
     if (!json_is_object(obj))
         return lode_err_set(err, LODE_INVALID, "%s must be a JSON object", what);
-    json_object_foreach((json_t *)(uintptr_t)obj, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)obj, key, v)
+    {
         const char *const *a = allowed;
         while (*a && strcmp(*a, key) != 0)
             a++;

@@ -23,6 +23,9 @@ int lode_json_parse(const char *s, size_t len, const char *what, json_t **out, s
 /* Compact, keys in insertion order; owned text (lode_free), NULL when out of memory. */
 char *lode_json_text(const json_t *doc, size_t *len);
 
+/* The same for people: a line a field, indented. */
+char *lode_json_pretty(const json_t *doc);
+
 /* Required fields. Strings are borrowed from the document. */
 int lode_json_str(const json_t *obj, const char *key, const char **out, struct lode_err *err) lode_must_use;
 int lode_json_i64(const json_t *obj, const char *key, int64_t *out, struct lode_err *err) lode_must_use;

@@ -91,7 +91,7 @@ static int write_private(const char *path, const char *text, size_t len, struct 
 
 int lode_config_save(const struct lode_config *self, struct lode_err *err)
 {
-    _cleanup_free_ char *text = json_dumps(self->doc, JSON_INDENT(2));
+    _cleanup_free_ char *text = lode_json_pretty(self->doc);
     _cleanup_free_ char *temp = lode_asprintf("%s.%ld", self->path, (long)getpid());
     if (!text || !temp)
         return lode_err_nomem(err, "the configuration");

@@ -4,11 +4,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "support/fault_sys.h"
 
 static json_t *parse(const char *s)
 {
@@ -21,8 +24,20 @@ static json_t *parse(const char *s)
 
 static void refuses(void **state)
 {
-    static const char *const bad[] = {"", "{", "{}x", "{} {}", "{\"a\":1,\"a\":2}", "{\"a\":01}", "[1,]", "\"\xff\"",
-                                      "\"\\ud800\"", "{'a':1}", "nul", "\"a\\u0000b\"", "1e999", "99999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "{}x",
+                                      "{} {}",
+                                      "{\"a\":1,\"a\":2}",
+                                      "{\"a\":01}",
+                                      "[1,]",
+                                      "\"\xff\"",
+                                      "\"\\ud800\"",
+                                      "{'a':1}",
+                                      "nul",
+                                      "\"a\\u0000b\"",
+                                      "1e999",
+                                      "99999999999999999999"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(bad); i++) {
         json_t *doc = NULL;
         struct lode_err err = {0};
@@ -53,7 +68,8 @@ static void bounds_the_depth(void **state)
 
 static void required_fields(void **state)
 {
-    _cleanup_json_ json_t *doc = parse("{\"s\":\"x\",\"i\":-3,\"u\":9,\"o\":{},\"a\":[],\"r\":1.0,\"n\":null}");
+    _cleanup_json_ json_t *doc =
+        parse("{\"s\":\"x\",\"i\":-3,\"u\":9,\"o\":{},\"a\":[],\"r\":1.0,\"n\":null}");
     struct lode_err err;
     const char *s;
     int64_t i;
@@ -95,12 +111,41 @@ static void optional_fields(void **state)
 static void unknown_fields(void **state)
 {
     static const char *const allowed[] = {"a", "b", NULL};
-    _cleanup_json_ json_t *good = parse("{\"b\":1}"), *bad = parse("{\"a\":1,\"c\\n\":2}"), *list = parse("[]");
+    _cleanup_json_ json_t *good = parse("{\"b\":1}"), *bad = parse("{\"a\":1,\"c\\n\":2}"),
+                          *list = parse("[]");
     struct lode_err err;
     assert_int_equal(lode_json_only(good, allowed, "the request", &err), 0);
     assert_int_equal(lode_json_only(bad, allowed, "the request", &err), LODE_INVALID);
     assert_string_equal(err.text, "the request has an unknown field 'c\\x0a'");
     assert_int_equal(lode_json_only(list, allowed, "the request", &err), LODE_INVALID);
+}
+
+/* A text is whole or there is none, whichever allocation fails. */
+static void text_without_memory(void **state)
+{
+    json_t *doc = json_object();
+    char key[40], *whole, *text;
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "a key of some length, number %d", i);
+        json_object_set_new(doc, key, json_string("value"));
+    }
+    whole = lode_json_text(doc, NULL);
+    assert_non_null(whole);
+    bool hit = true;
+    for (uint64_t nth = 1; hit; nth++) {
+        fault_install();
+        fault_fail(FAULT_MALLOC, nth, ENOMEM, FAULT_ONCE);
+        text = lode_json_text(doc, NULL);
+        hit = fault_fired() > 0;
+        fault_uninstall();
+        if (hit)
+            assert_null(text);
+        else
+            assert_string_equal(text, whole);
+        lode_free(text);
+    }
+    lode_free(whole);
+    json_decref(doc);
 }
 
 static void quoting_is_read_back(void **state)
@@ -121,8 +166,13 @@ static void quoting_is_read_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses),         cmocka_unit_test(bounds_the_depth), cmocka_unit_test(required_fields),
-        cmocka_unit_test(optional_fields), cmocka_unit_test(unknown_fields),   cmocka_unit_test(quoting_is_read_back),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(bounds_the_depth),
+        cmocka_unit_test(required_fields),
+        cmocka_unit_test(optional_fields),
+        cmocka_unit_test(unknown_fields),
+        cmocka_unit_test(text_without_memory),
+        cmocka_unit_test(quoting_is_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
