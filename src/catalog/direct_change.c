@@ -17,6 +17,8 @@
 #define WITNESS_TRIES                                                                              \
     12 /* to learn what became of a transaction, with pauses that grow to half a second */
 
+#define LOST_MAX 3 /* answers lost in a row, and nothing happened, before it is told */
+
 static void *own(struct lode_change_set *c, void *p)
 {
     if (!p) {
@@ -85,10 +87,15 @@ void lode_change_witness(struct lode_change_set *c)
     c->witness = c->n_ops - 1;
 }
 
-/* After a lost answer: 0 if it happened, LODE_AGAIN if not (or if nobody can tell any more). */
-static int ask_witness(struct lode_change_set *c, uint64_t *revision, struct lode_err *err)
+/* After a lost answer: 0 if it happened, LODE_AGAIN if not (or if nobody can tell any more). A
+ * coord that loses one answer after the other is out of order (a disk that syncs no more): then
+ * what it said, `code`. */
+static int ask_witness(struct lode_change_set *c, uint64_t *revision, int code,
+                       struct lode_err *err)
 {
     const struct lode_coord_op *op = &c->ops[c->witness];
+    struct lode_err said = err ? *err : (struct lode_err){0};
+    unsigned lost = atomic_fetch_add(&c->d->lost_answers, 1);
     int r = LODE_UNAVAILABLE;
     for (unsigned i = 0; i < WITNESS_TRIES && lode_code_is_transient(r); i++) {
         _cleanup_kv_ struct lode_coord_kv kv = {0};
@@ -99,7 +106,13 @@ static int ask_witness(struct lode_change_set *c, uint64_t *revision, struct lod
             return 0;
         }
     }
-    return r == 0 || r == LODE_NOT_FOUND ? LODE_AGAIN : r;
+    if (r != 0 && r != LODE_NOT_FOUND)
+        return r;
+    if (lost < LOST_MAX)
+        return LODE_AGAIN;
+    if (err)
+        *err = said;
+    return code;
 }
 
 /* A comparison failed: was it the root's? */
@@ -140,11 +153,12 @@ int lode_change_run(struct lode_change_set *c, uint64_t *revision, struct lode_e
     const struct lode_coord_txn txn = {c->compares, n_compares, c->ops, c->n_ops, root_key, 1};
     int r = lode_coord_txn(c->d->coord, &txn, &res, err);
     if (lode_code_is_transient(r) && c->witness != SIZE_MAX)
-        return ask_witness(c, revision, err);
+        return ask_witness(c, revision, r, err);
     if (r < 0)
         return r;
     r = res.succeeded ? 0 : explain(c, &res, err);
     *revision = res.revision;
+    atomic_store(&c->d->lost_answers, 0);
     lode_coord_txn_result_release(&res);
     if (r == 0)
         lode_direct_saw(c->d, *revision);

@@ -251,7 +251,10 @@ static int try_commit(struct lode_attempt *a, struct lode_version *out, struct l
         return lode_err_set(err, LODE_EXISTS, "'%s' became an alias of %s meanwhile", v->version,
                             lode_model_q(v->ns, v->name));
     r = r < 0 ? r : run_commit(a, &m, &to, err);
-    return r != 0 ? r : lode_direct_show(a->d, &to, &m, out, err);
+    if (r != 0)
+        return r;
+    a->done = true; /* whatever fails from here on: there is nothing to give up any more */
+    return lode_direct_show(a->d, &to, &m, out, err);
 }
 
 /* The version as it is now, when it turned out to be committed already. */
@@ -334,13 +337,33 @@ static int try_abandon(struct lode_attempt *a, bool keep, struct lode_err *err)
     return lode_change_run(&c, &revision, err);
 }
 
+/* Makes every commit of ours fail that may still be on its way, or finds that one has happened
+ * though its answer was an error (LODE_AGAIN). Only then may the bytes leave their place. */
+static int fence_off(struct lode_attempt *a, struct lode_err *err)
+{
+    int r = LODE_AGAIN;
+    for (unsigned i = 0; r == LODE_AGAIN && i < 3; i++) {
+        _cleanup_change_ struct lode_change_set c = {0};
+        uint64_t revision;
+        lode_attempt_fence(a, &c);
+        lode_change_version(&c, &a->record);
+        r = lode_change_run(&c, &revision, err);
+        if (r == 0)
+            a->record.modified = revision;
+    }
+    return r;
+}
+
 int lode_direct_abandon(struct lode_attempt *a, bool keep, struct lode_err *err)
 {
     if (a->done)
         return 0;
     int r = 0;
-    if (a->record.v.state == LODE_PUBLISHING && lode_direct_renames(a->d))
-        r = lode_direct_roll_back(a->d, a->final, a->own.directory, a->record.v.digest, err);
+    if (a->record.v.state == LODE_PUBLISHING && lode_direct_renames(a->d)) {
+        r = LODE_PLANTED(catalog_moves_unfenced) ? 0 : fence_off(a, err);
+        if (r == 0)
+            r = lode_direct_roll_back(a->d, a->final, a->own.directory, a->record.v.digest, err);
+    }
     for (unsigned i = 0; r == 0 && i < 3; i++) {
         r = try_abandon(a, keep, err);
         if (r == 0)
