@@ -18,3 +18,8 @@ set(lode_man \"${CMAKE_INSTALL_MANDIR}/man1\")
 set(lode_data \"${CMAKE_INSTALL_DATADIR}\")")
     install(SCRIPT cmake/install_help.cmake)
 endif()
+install(CODE [[
+if("$ENV{DESTDIR}" STREQUAL "")
+    execute_process(COMMAND ldconfig ERROR_QUIET) # only root can; others know where they put it
+endif()
+]])

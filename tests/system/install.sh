@@ -3,8 +3,8 @@
 # pkg-config alone and run with nothing but it.
 set -eu
 cd "$LODE_SOURCE"
-DESTDIR=$TMPDIR/dest cmake --install build/release --prefix /usr > /dev/null
-usr=$TMPDIR/dest/usr
+DESTDIR=$TMPDIR/dest cmake --install build/release > /dev/null
+usr=$TMPDIR/dest$(sed -n s/^CMAKE_INSTALL_PREFIX:PATH=//p build/release/CMakeCache.txt)
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 must_have() { find "$usr" -path "*/$1" | grep -q . || fail "$1 is not installed"; }
@@ -24,7 +24,8 @@ PKG_CONFIG_PATH=$(dirname "$(find "$usr" -name lode.pc)")
 LD_LIBRARY_PATH=$(dirname "$(find "$usr" -name liblode.so)")
 export PKG_CONFIG_PATH LD_LIBRARY_PATH
 [ "$(pkg-config --modversion lode)" = "$(cat VERSION)" ] || fail "pkg-config tells another version"
-for source in examples/*.c; do
+for source in examples/*.c examples/*/*.c; do
+    [ -f "$source" ] || continue
     program=$TMPDIR/$(basename "$source" .c)
     # shellcheck disable=SC2046
     if grep -q '^int main(' "$source"; then
