@@ -61,3 +61,13 @@ foreach(source ${fuzz_sources})
     target_link_libraries(${name} PRIVATE lode_test_support)
     lode_add_test(fuzz.${short} fuzz "" ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${short})
 endforeach()
+
+# The example of a store outside the tree sees public headers only; it finds lode_* in the program that loads it.
+if(TARGET conformance_test_plugin)
+    add_library(plugin_blobs MODULE examples/plugin_store/blobs.c)
+    set_target_properties(plugin_blobs PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden)
+    target_include_directories(plugin_blobs PRIVATE include)
+    target_link_libraries(plugin_blobs PRIVATE lode_flags PkgConfig::SQLITE)
+    set_target_properties(conformance_test_plugin PROPERTIES ENABLE_EXPORTS ON)
+    add_dependencies(conformance_test_plugin plugin_blobs)
+endif()

@@ -2,6 +2,7 @@
  * store's own contract is the conformance suite's part. */
 #include "conformance/store_suite_impl.h"
 #include <stdatomic.h>
+#include <pthread.h> /* built under ThreadSanitizer, too */
 #include <stdio.h>
 #include <string.h>
 #include "base/clock.h"

@@ -1,5 +1,6 @@
 /* The http store: the suite over a small server, and what a wrong server gets. */
 #include "conformance/store_suite_impl.h"
+#include <pthread.h> /* built under ThreadSanitizer, too */
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
