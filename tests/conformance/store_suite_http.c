@@ -27,7 +27,7 @@ struct tiny_server {
     const char *token;
     char url[128];
     _Atomic enum tiny_mischief mischief;
-    _Atomic unsigned connections, requests;
+    _Atomic unsigned connections, requests, busy;
     pthread_mutex_t lock;        /* guards uploads */
     struct upload *uploads;
 };
@@ -349,9 +349,10 @@ static enum MHD_Result answer(struct call *call, const char *raw)
 {
     static const char page[] = "<html>not here</html>";
     char path[8192];
+    atomic_fetch_add(&call->server->requests, 1);
     if (call->server->mischief == TINY_HTML)
         return reply(call, 404, page, strlen(page), NULL);
-    if (call->server->mischief == TINY_BUSY && atomic_fetch_add(&call->server->requests, 1) % 2 == 0)
+    if (call->server->mischief == TINY_BUSY && atomic_fetch_add(&call->server->busy, 1) % 2 == 0)
         return fails(call, LODE_UNAVAILABLE, "busy");
     if (!may(call))
         return fails(call, LODE_UNAUTHENTICATED, "who are you?");
@@ -432,6 +433,11 @@ void tiny_server_misbehave(struct tiny_server *self, enum tiny_mischief mischief
 unsigned tiny_server_connections(const struct tiny_server *self)
 {
     return atomic_load(&self->connections);
+}
+
+unsigned tiny_server_requests(const struct tiny_server *self)
+{
+    return atomic_load(&self->requests);
 }
 
 void tiny_server_stop(struct tiny_server *self)

@@ -20,4 +20,5 @@ struct tiny_server *tiny_server_start(struct lode_store *store, const char *toke
 const char *tiny_server_url(const struct tiny_server *self);          /* the base */
 void tiny_server_misbehave(struct tiny_server *self, enum tiny_mischief mischief);
 unsigned tiny_server_connections(const struct tiny_server *self);     /* accepted so far */
+unsigned tiny_server_requests(const struct tiny_server *self);        /* answered so far */
 void tiny_server_stop(struct tiny_server *self);                      /* what is unfinished stays so */

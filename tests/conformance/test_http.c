@@ -151,7 +151,7 @@ static void big_ranges_go_in_several_requests(void **state)
     suite_put(place->behind, "m/big", size, 3);
     _cleanup_store_ struct lode_store *store = open_http(tiny_server_url(place->server), "s3cret", false);
     suite_expect(store, "m/big", size, 3);
-    assert_in_range(tiny_server_connections(place->server), 2, 40);
+    assert_int_equal(tiny_server_requests(place->server), 4); /* HEAD, 8 MiB, 8 MiB, the rest */
 }
 
 static void a_server_that_is_gone(void **state)
