@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import os
+import time
 from typing import Any, AsyncIterator, Dict, Iterator, List, Optional, Sequence, Union
 
 from ._native import Call, Keep, Progress, check, ffi, json_call, json_of, lib, new_err, take
@@ -303,21 +304,19 @@ class Watch:
 
     def next(self, timeout: Optional[float] = None) -> Json:
         """The next change; TimeoutError after ``timeout`` seconds without one (None: never)."""
-        left = timeout
+        until = None if timeout is None else time.monotonic() + timeout
         while True:
             if self._watch is None:
-                raise StopIteration
-            step = _TICK_MS if left is None else min(_TICK_MS, max(0, int(left * 1000)))
+                raise ValueError("this lode.Watch is closed")
+            left = _TICK_MS if until is None else max(0, int((until - time.monotonic()) * 1000) + 1)
             out, err = ffi.new("struct lode_journal_entry *"), new_err()
-            r = lib.lode_watch_next(self._watch, step, out, err)
+            r = lib.lode_watch_next(self._watch, min(_TICK_MS, left), out, err)
             if r == 0:
                 return json_of(lib.lode_journal_entry_json, out, lib.lode_journal_entry_release)
             if r != lib.LODE_TIMEOUT:
                 check(r, err)
-            if left is not None:
-                left -= step / 1000
-                if left <= 0:
-                    raise TimeoutError(f"no change within {timeout} s")
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError(f"no change within {timeout} s")
 
     def __iter__(self) -> Iterator[Json]:
         return self
