@@ -111,6 +111,9 @@ int lode_direct_get_version(struct lode_direct *self, const char *ns, const char
 int lode_direct_get_attempt(struct lode_direct *self, char *key, struct lode_attempt_record *out,
                             struct lode_err *err) lode_must_use;
 bool lode_direct_has(struct lode_direct *self, char *key, int *failed, struct lode_err *err);
+/* Adds to the version what the model's record says of it: aliases, latest. */
+int lode_direct_adorn(struct lode_version_record *v, const struct lode_model_record *m,
+                      struct lode_err *err) lode_must_use;
 /* What a record looks like to a user, with what the model record says of it. */
 int lode_direct_show(struct lode_direct *self, const struct lode_version_record *v,
                      const struct lode_model_record *m, struct lode_version *out,

@@ -114,20 +114,27 @@ static int add_alias_names(const struct lode_model_record *m, struct lode_versio
     return 0;
 }
 
+int lode_direct_adorn(struct lode_version_record *v, const struct lode_model_record *m,
+                      struct lode_err *err)
+{
+    int r = add_alias_names(m, &v->v, err);
+    v->v.latest =
+        v->v.state == LODE_COMMITTED && m->info.latest && strcmp(m->info.latest, v->v.version) == 0;
+    return r;
+}
+
 int lode_direct_show(struct lode_direct *self, const struct lode_version_record *record,
                      const struct lode_model_record *m, struct lode_version *out,
                      struct lode_err *err)
 {
-    _cleanup_version_ struct lode_version v = {0};
-    int r = lode_version_copy(&record->v, &v, err);
-    r = r < 0 ? r : add_alias_names(m, &v, err);
+    _cleanup_version_record_ struct lode_version_record shown = {0};
+    int r = lode_version_copy(&record->v, &shown.v, err);
+    r = r < 0 ? r : lode_direct_adorn(&shown, m, err);
     if (r < 0)
         return r;
-    v.latest =
-        v.state == LODE_COMMITTED && m->info.latest && strcmp(m->info.latest, v.version) == 0;
-    v.revision = lode_direct_seen(self);
-    *out = v;
-    memset(&v, 0, sizeof v);
+    *out = shown.v;
+    out->revision = lode_direct_seen(self);
+    memset(&shown, 0, sizeof shown);
     return 0;
 }
 
