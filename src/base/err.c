@@ -227,7 +227,7 @@ int lode_err_num(struct lode_err *err, int number, const char *fmt, ...)
 int lode_err_prefix(struct lode_err *err, const char *fmt, ...)
 {
     if (!err)
-        return 0;
+        return LODE_INTERNAL; /* it told of a failure: never a success */
     char text[LODE_ERR_TEXT_MAX];
     va_list args;
     va_start(args, fmt);

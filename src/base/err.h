@@ -20,8 +20,8 @@ int lode_err_sys(struct lode_err *err, const char *fmt, ...) lode_printf(2, 3);
 /* The same for an errno-like number that is not in errno (io_uring results, negative or positive). */
 int lode_err_num(struct lode_err *err, int number, const char *fmt, ...) lode_printf(3, 4);
 
-/* Puts context in front of what `err` says: "cannot push rank: " + text. Returns the code it holds, 0 for a NULL err:
- * never hand that on in place of your own code. */
+/* Puts context in front of what `err` says: "cannot push rank: " + text. Returns the code it holds; for a NULL
+ * err, which cannot tell, INTERNAL: a failure stays a failure, but where the code matters hand on your own. */
 int lode_err_prefix(struct lode_err *err, const char *fmt, ...) lode_printf(2, 3);
 
 /* Out of memory for `what`. Returns LODE_NO_MEMORY. */

@@ -6,15 +6,16 @@
 #include "base/mem.h"
 #include "base/name.h"
 
-/* The dynamic linker itself counts and shares what is opened twice: never closing is what keeps it loaded. */
-static int offer_one(const char *path, const char *symbol, lode_plugin_offer_fn *offer, void *arg, bool *taken,
-                     struct lode_err *err)
+/* The dynamic linker itself counts and shares what is opened twice: never closing is what keeps it
+ * loaded. */
+static int offer_one(const char *path, const char *symbol, lode_plugin_offer_fn *offer, void *arg,
+                     bool *taken, struct lode_err *err)
 {
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!object) {
         const char *why = dlerror();
-        return lode_err_set(err, LODE_INVALID, "cannot load the plugin %s of LODE_PLUGINS: %s", lode_q(path),
-                            why ? why : "unknown reason");
+        return lode_err_set(err, LODE_INVALID, "cannot load the plugin %s of LODE_PLUGINS: %s",
+                            lode_q(path), why ? why : "unknown reason");
     }
     void *found = dlsym(object, symbol);
     if (found)
@@ -22,7 +23,8 @@ static int offer_one(const char *path, const char *symbol, lode_plugin_offer_fn 
     return 0;
 }
 
-int lode_plugin_each(const char *symbol, lode_plugin_offer_fn *offer, void *arg, struct lode_err *err)
+int lode_plugin_each(const char *symbol, lode_plugin_offer_fn *offer, void *arg,
+                     struct lode_err *err)
 {
     const char *all = getenv("LODE_PLUGINS");
     bool taken = false;

@@ -15,20 +15,22 @@ const char *lode_coord_option(const struct lode_coord_config *config, const char
     return NULL;
 }
 
-int lode_coord_option_u64(const struct lode_coord_config *config, const char *name, uint64_t fallback, uint64_t *out,
-                          struct lode_err *err)
+int lode_coord_option_u64(const struct lode_coord_config *config, const char *name,
+                          uint64_t fallback, uint64_t *out, struct lode_err *err)
 {
     const char *text = lode_coord_option(config, name);
     char *end = NULL;
     unsigned long long n = text && *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
     if (text && (!end || *end || n == 0))
-        return lode_err_set(err, LODE_INVALID, "the coord option %s must be a positive number, not %s", name, lode_q(text));
+        return lode_err_set(err, LODE_INVALID,
+                            "the coord option %s must be a positive number, not %s", name,
+                            lode_q(text));
     *out = text ? n : fallback;
     return 0;
 }
 
-int lode_coord_kv_set(struct lode_coord_kv *kv, const char *key, size_t key_len, const void *value, size_t len,
-                      struct lode_err *err)
+int lode_coord_kv_set(struct lode_coord_kv *kv, const char *key, size_t key_len, const void *value,
+                      size_t len, struct lode_err *err)
 {
     char *key_copy = lode_strndup(key, key_len);
     char *value_copy = value ? lode_strndup(value, len) : NULL;
@@ -43,7 +45,8 @@ int lode_coord_kv_set(struct lode_coord_kv *kv, const char *key, size_t key_len,
     return 0;
 }
 
-int lode_coord_kv_copy(struct lode_coord_kv *to, const struct lode_coord_kv *from, struct lode_err *err)
+int lode_coord_kv_copy(struct lode_coord_kv *to, const struct lode_coord_kv *from,
+                       struct lode_err *err)
 {
     struct lode_coord_kv copy = *from;
     int r = lode_coord_kv_set(&copy, from->key, strlen(from->key), from->value, from->len, err);
@@ -69,7 +72,8 @@ void lode_coord_event_list_release(struct lode_coord_event_list *list)
     *list = (struct lode_coord_event_list){0};
 }
 
-struct lode_coord_events lode_coord_event_list_take(struct lode_coord_event_list *list, uint64_t revision)
+struct lode_coord_events lode_coord_event_list_take(struct lode_coord_event_list *list,
+                                                    uint64_t revision)
 {
     struct lode_coord_events out = {.items = list->items, .n = list->n, .revision = revision};
     *list = (struct lode_coord_event_list){0};
@@ -89,7 +93,8 @@ int lode_coord_cond_init(pthread_cond_t *cond, struct lode_err *err)
     return r ? lode_err_num(err, r, "cannot make a condition variable") : 0;
 }
 
-/* The kernel's clock, not lode_sys: a test that moves Lode's clocks must not change how long a thread sleeps. */
+/* The kernel's clock, not lode_sys: a test that moves Lode's clocks must not change how long a
+ * thread sleeps. */
 void lode_coord_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ms)
 {
     struct timespec ts;
@@ -97,7 +102,7 @@ void lode_coord_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t m
         pthread_cond_wait(cond, lock);
         return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &ts); /* direct: the clock that the condition variable waits by */
+    clock_gettime(CLOCK_MONOTONIC, &ts); /* direct: the condition variable's clock */
     ts.tv_sec += ms / 1000;
     ts.tv_nsec += (long)(ms % 1000) * 1000000;
     if (ts.tv_nsec >= 1000000000) {

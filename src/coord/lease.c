@@ -1,8 +1,8 @@
 /* A lease that keeps itself: see coord/coord.h.
  *
- * The end of the lease is reckoned from before each grant or keep was sent, on this process's CLOCK_BOOTTIME, less
- * a tenth for clocks that differ: so the lease is never longer here than at the coord. Once it was found over it
- * stays over, whatever a late answer says.
+ * The end of the lease is reckoned from before each grant or keep was sent, on this process's
+ * CLOCK_BOOTTIME, less a tenth for clocks that differ: so the lease is never longer here than at
+ * the coord. Once it was found over it stays over, whatever a late answer says.
  */
 #include <pthread.h>
 #include "base/clock.h"
@@ -12,15 +12,15 @@
 #include "coord/impl.h"
 
 struct lode_lease {
-    struct lode_coord *coord;  /* borrowed; outlives the lease */
+    struct lode_coord *coord; /* borrowed; outlives the lease */
     uint64_t id;
     int64_t ttl_ms;
     pthread_t thread;
-    pthread_mutex_t lock;      /* the rest; never held across a call of the coord */
+    pthread_mutex_t lock; /* the rest; never held across a call of the coord */
     pthread_cond_t stopped;
-    int64_t end_ms;            /* CLOCK_BOOTTIME: certainly alive before this */
+    int64_t end_ms; /* CLOCK_BOOTTIME: certainly alive before this */
     bool stop;
-    bool lost;                 /* sticky */
+    bool lost; /* sticky */
 };
 
 static int64_t end_after(int64_t asked_ms, int64_t ttl_ms)
@@ -36,7 +36,8 @@ static bool is_over(struct lode_lease *self)
     return self->lost;
 }
 
-/* One keep, without the lock. Failures that may pass are left to the next round; the clock judges. */
+/* One keep, without the lock. Failures that may pass are left to the next round; the clock judges.
+ */
 static void keep_once(struct lode_lease *self)
 {
     int64_t asked = lode_boot_ms();
@@ -55,7 +56,8 @@ static void *keeper(void *arg)
     bool failing = false;
     pthread_mutex_lock(&self->lock);
     while (!self->stop && !self->lost) {
-        lode_coord_cond_wait(&self->stopped, &self->lock, lode_max(self->ttl_ms / (failing ? 20 : 4), (int64_t)1));
+        lode_coord_cond_wait(&self->stopped, &self->lock,
+                             lode_max(self->ttl_ms / (failing ? 20 : 4), (int64_t)1));
         if (self->stop || is_over(self))
             break;
         int64_t before = self->end_ms;
@@ -81,7 +83,8 @@ static void lease_free(struct lode_lease *self)
     lode_free(self);
 }
 
-int lode_lease_start(struct lode_coord *coord, int64_t ttl_ms, struct lode_lease **out, struct lode_err *err)
+int lode_lease_start(struct lode_coord *coord, int64_t ttl_ms, struct lode_lease **out,
+                     struct lode_err *err)
 {
     struct lode_lease *self = lode_zalloc(sizeof *self);
     int r = self ? lode_coord_cond_init(&self->stopped, err) : lode_err_nomem(err, "a lease");
@@ -121,7 +124,8 @@ int lode_lease_check(struct lode_lease *lease, struct lode_err *err)
     pthread_mutex_unlock(&lease->lock);
     if (over)
         return lode_err_set(err, LODE_LOST_LEASE,
-                            "lease %llu could not be kept for %lld ms: this process was stopped or cut off too long; start again",
+                            "lease %llu could not be kept for %lld ms: this process was stopped or "
+                            "cut off too long; start again",
                             (unsigned long long)lease->id, (long long)lease->ttl_ms);
     return 0;
 }

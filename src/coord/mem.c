@@ -1,7 +1,9 @@
-/* The coord in memory: "mem:name" is one map for all handles of this process that name it, gone with the last of
- * them; "mem:" is the handle's own. For tests and for throw-away roots: nothing is durable.
+/* The coord in memory: "mem:name" is one map for all handles of this process that name it, gone
+ * with the last of them; "mem:" is the handle's own. For tests and for throw-away roots: nothing is
+ * durable.
  *
- * The list of named maps is process-wide state by its nature; `names_lock` guards it and the counts of users.
+ * The list of named maps is process-wide state by its nature; `names_lock` guards it and the counts
+ * of users.
  */
 #include <string.h>
 #include "base/clock.h"
@@ -14,8 +16,8 @@
 
 struct named {
     struct lode_mem_map map;
-    char *name;           /* owned; "" for a private one, which is not in the list */
-    unsigned users;       /* handles */
+    char *name;     /* owned; "" for a private one, which is not in the list */
+    unsigned users; /* handles */
     struct named *next;
 };
 
@@ -31,9 +33,9 @@ struct mem {
 struct mem_watch {
     const struct lode_coord_ops *ops;
     struct lode_mem_map *map;
-    char *prefix;         /* owned */
-    uint64_t next;        /* revision to tell next; used by the one thread in next() */
-    bool woken;           /* under the map's lock */
+    char *prefix;  /* owned */
+    uint64_t next; /* revision to tell next; used by the one thread in next() */
+    bool woken;    /* under the map's lock */
 };
 
 static struct lode_mem_map *map_of(struct lode_coord *self)
@@ -41,7 +43,8 @@ static struct lode_mem_map *map_of(struct lode_coord *self)
     return &((struct mem *)(void *)self)->named->map;
 }
 
-/* Locks the map and ends what is over, so that no caller sees a lease that ended. Unlocked again on failure. */
+/* Locks the map and ends what is over, so that no caller sees a lease that ended. Unlocked again on
+ * failure. */
 static int enter(struct lode_mem_map *map, struct lode_err *err)
 {
     pthread_mutex_lock(&map->lock);
@@ -82,7 +85,8 @@ static int named_new(const char *name, struct named **out, struct lode_err *err)
 }
 
 /* names_lock is held. */
-static int take_named(const struct lode_coord_config *config, const char *name, struct named **out, struct lode_err *err)
+static int take_named(const struct lode_coord_config *config, const char *name, struct named **out,
+                      struct lode_err *err)
 {
     for (struct named *n = names; *name && n; n = n->next) {
         if (strcmp(n->name, name) == 0) {
@@ -92,7 +96,8 @@ static int take_named(const struct lode_coord_config *config, const char *name, 
         }
     }
     if (!config->create)
-        return lode_err_set(err, LODE_NOT_FOUND, "there is no coord %s in this process", lode_q(config->url));
+        return lode_err_set(err, LODE_NOT_FOUND, "there is no coord %s in this process",
+                            lode_q(config->url));
     struct named *fresh = NULL;
     int r = named_new(name, &fresh, err);
     if (r < 0)
@@ -120,7 +125,8 @@ static void drop_named(struct named *n)
         named_free(n);
 }
 
-static int mem_open(const struct lode_coord_config *config, struct lode_coord **out, struct lode_err *err)
+static int mem_open(const struct lode_coord_config *config, struct lode_coord **out,
+                    struct lode_err *err)
 {
     uint64_t keep;
     int r = lode_coord_option_u64(config, "log_keep", LODE_COORD_LOG_KEEP, &keep, err);
@@ -170,7 +176,8 @@ static int mem_revision(struct lode_coord *self, uint64_t *out, struct lode_err 
     return leave(map, 0);
 }
 
-static int mem_get(struct lode_coord *self, const char *key, struct lode_coord_kv *out, struct lode_err *err)
+static int mem_get(struct lode_coord *self, const char *key, struct lode_coord_kv *out,
+                   struct lode_err *err)
 {
     struct lode_mem_map *map = map_of(self);
     int r = enter(map, err);
@@ -187,8 +194,8 @@ static bool starts_with(const char *key, const char *prefix)
     return strncmp(key, prefix, strlen(prefix)) == 0;
 }
 
-static int collect(const struct lode_mem_map *map, const char *prefix, const char *after, size_t limit,
-                   struct lode_coord_kvs *out, struct lode_err *err)
+static int collect(const struct lode_mem_map *map, const char *prefix, const char *after,
+                   size_t limit, struct lode_coord_kvs *out, struct lode_err *err)
 {
     bool skip = after && strcmp(after, prefix) > 0;
     size_t at = lode_mem_map_seek(map, skip ? after : prefix), bytes = 0;
@@ -239,8 +246,8 @@ static bool compares_hold(const struct lode_mem_map *map, const struct lode_coor
     return true;
 }
 
-static int read_else(const struct lode_mem_map *map, const struct lode_coord_txn *txn, struct lode_coord_txn_result *out,
-                     struct lode_err *err)
+static int read_else(const struct lode_mem_map *map, const struct lode_coord_txn *txn,
+                     struct lode_coord_txn_result *out, struct lode_err *err)
 {
     if (!txn->n_else_gets)
         return 0;
@@ -256,11 +263,12 @@ static int read_else(const struct lode_mem_map *map, const struct lode_coord_txn
     return 0;
 }
 
-static int txn_locked(struct lode_mem_map *map, const struct lode_coord_txn *txn, struct lode_coord_txn_result *out,
-                      struct lode_err *err)
+static int txn_locked(struct lode_mem_map *map, const struct lode_coord_txn *txn,
+                      struct lode_coord_txn_result *out, struct lode_err *err)
 {
     out->succeeded = compares_hold(map, txn);
-    int r = out->succeeded ? lode_mem_map_apply(map, txn->ops, txn->n_ops, err) : read_else(map, txn, out, err);
+    int r = out->succeeded ? lode_mem_map_apply(map, txn->ops, txn->n_ops, err)
+                           : read_else(map, txn, out, err);
     out->revision = map->revision;
     return r;
 }
@@ -268,12 +276,13 @@ static int txn_locked(struct lode_mem_map *map, const struct lode_coord_txn *txn
 static int refuse_read_only(struct lode_coord *self, struct lode_err *err)
 {
     return ((struct mem *)(void *)self)->read_only
-               ? lode_err_set(err, LODE_READ_ONLY, "%s was opened read-only", ((struct lode_coord_base *)(void *)self)->url)
+               ? lode_err_set(err, LODE_READ_ONLY, "%s was opened read-only",
+                              ((struct lode_coord_base *)(void *)self)->url)
                : 0;
 }
 
-static int mem_txn(struct lode_coord *self, const struct lode_coord_txn *txn, struct lode_coord_txn_result *out,
-                   struct lode_err *err)
+static int mem_txn(struct lode_coord *self, const struct lode_coord_txn *txn,
+                   struct lode_coord_txn_result *out, struct lode_err *err)
 {
     struct lode_mem_map *map = map_of(self);
     struct lode_coord_txn_result result = {0};
@@ -294,25 +303,31 @@ static int mem_txn(struct lode_coord *self, const struct lode_coord_txn *txn, st
 
 static int compacted(const struct lode_mem_map *map, uint64_t from, struct lode_err *err)
 {
-    return lode_err_set(err, LODE_COMPACTED, "changes from revision %llu on are no longer kept (%llu is the oldest): list again",
-                        (unsigned long long)from, (unsigned long long)(map->compacted + 1));
+    return lode_err_set(
+        err, LODE_COMPACTED,
+        "changes from revision %llu on are no longer kept (%llu is the oldest): list again",
+        (unsigned long long)from, (unsigned long long)(map->compacted + 1));
 }
 
-static int mem_watch(struct lode_coord *self, const char *prefix, uint64_t from, struct lode_coord_watch **out,
-                     struct lode_err *err)
+static int mem_watch(struct lode_coord *self, const char *prefix, uint64_t from,
+                     struct lode_coord_watch **out, struct lode_err *err)
 {
     struct lode_mem_map *map = map_of(self);
     struct mem_watch *w = lode_zalloc(sizeof *w);
     char *copy = lode_strdup(prefix);
     int r = w && copy ? enter(map, err) : lode_err_nomem(err, "a watch");
     if (r == 0)
-        r = leave(map, lode_max(from, (uint64_t)1) <= map->compacted ? compacted(map, from, err) : 0);
+        r = leave(map,
+                  lode_max(from, (uint64_t)1) <= map->compacted ? compacted(map, from, err) : 0);
     if (r < 0) {
         lode_free(copy);
         lode_free(w);
         return r;
     }
-    *w = (struct mem_watch){.ops = &lode_coord_mem_ops, .map = map, .prefix = copy, .next = lode_max(from, (uint64_t)1)};
+    *w = (struct mem_watch){.ops = &lode_coord_mem_ops,
+                            .map = map,
+                            .prefix = copy,
+                            .next = lode_max(from, (uint64_t)1)};
     *out = (struct lode_coord_watch *)(void *)w;
     return 0;
 }
@@ -332,7 +347,8 @@ static size_t history_seek(const struct lode_mem_map *map, uint64_t from)
 }
 
 /* Copies whole transactions until about a page is full; *told is how far they go. */
-static int gather(const struct mem_watch *w, struct lode_coord_event_list *list, uint64_t *told, struct lode_err *err)
+static int gather(const struct mem_watch *w, struct lode_coord_event_list *list, uint64_t *told,
+                  struct lode_err *err)
 {
     const struct lode_mem_map *map = w->map;
     *told = map->revision;
@@ -376,7 +392,8 @@ static int look(struct mem_watch *w, struct lode_coord_events *out, struct lode_
     return out->n > 0;
 }
 
-/* How long to sleep: until the caller's time is up or the next lease ends, which is an event too. */
+/* How long to sleep: until the caller's time is up or the next lease ends, which is an event too.
+ */
 static int64_t nap_ms(const struct lode_mem_map *map, int64_t until)
 {
     int64_t left = until < 0 ? -1 : lode_max(until - lode_mono_ms(), (int64_t)0);
@@ -387,8 +404,8 @@ static int64_t nap_ms(const struct lode_mem_map *map, int64_t until)
     return left < 0 ? lease : lode_min(left, lease);
 }
 
-static int mem_watch_next(struct lode_coord_watch *watch, int64_t timeout_ms, struct lode_coord_events *out,
-                          struct lode_err *err)
+static int mem_watch_next(struct lode_coord_watch *watch, int64_t timeout_ms,
+                          struct lode_coord_events *out, struct lode_err *err)
 {
     struct mem_watch *w = (struct mem_watch *)(void *)watch;
     struct lode_mem_map *map = w->map;
@@ -430,9 +447,11 @@ static void mem_watch_close(struct lode_coord_watch *watch)
 
 /* ---- leases ---- */
 
-static int grant_locked(struct lode_mem_map *map, int64_t ttl_ms, uint64_t *lease, struct lode_err *err)
+static int grant_locked(struct lode_mem_map *map, int64_t ttl_ms, uint64_t *lease,
+                        struct lode_err *err)
 {
-    if (lode_grow((void **)&map->leases, &map->cap_leases, map->n_leases + 1, sizeof *map->leases) < 0)
+    if (lode_grow((void **)&map->leases, &map->cap_leases, map->n_leases + 1, sizeof *map->leases) <
+        0)
         return lode_err_nomem(err, "a lease");
     *lease = ++map->last_lease;
     map->leases[map->n_leases++] = (struct lode_mem_lease){*lease, ttl_ms, lode_boot_ms() + ttl_ms};
@@ -440,7 +459,8 @@ static int grant_locked(struct lode_mem_map *map, int64_t ttl_ms, uint64_t *leas
     return 0;
 }
 
-static int mem_lease_grant(struct lode_coord *self, int64_t ttl_ms, uint64_t *lease, struct lode_err *err)
+static int mem_lease_grant(struct lode_coord *self, int64_t ttl_ms, uint64_t *lease,
+                           struct lode_err *err)
 {
     int r = refuse_read_only(self, err);
     if (r == 0)
@@ -458,7 +478,8 @@ static int mem_lease_keep(struct lode_coord *self, uint64_t id, struct lode_err 
         return r;
     struct lode_mem_lease *lease = lode_mem_map_lease(map, id);
     if (!lease)
-        return leave(map, lode_err_set(err, LODE_LOST_LEASE, "lease %llu ended", (unsigned long long)id));
+        return leave(
+            map, lode_err_set(err, LODE_LOST_LEASE, "lease %llu ended", (unsigned long long)id));
     lease->deadline_ms = lode_boot_ms() + lease->ttl_ms;
     return leave(map, 0);
 }

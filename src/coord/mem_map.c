@@ -79,8 +79,8 @@ static void prepared_release(struct prepared *p)
     lode_coord_event_list_release(&p->events);
 }
 
-static int prepare_put(struct prepared *p, const struct lode_mem_map *map, size_t at, const struct lode_coord_op *op,
-                       struct lode_err *err)
+static int prepare_put(struct prepared *p, const struct lode_mem_map *map, size_t at,
+                       const struct lode_coord_op *op, struct lode_err *err)
 {
     const struct lode_coord_kv *old = lode_mem_map_find(map, op->key);
     struct lode_coord_kv *kv = p->fresh[at] = lode_zalloc(sizeof *kv);
@@ -93,11 +93,13 @@ static int prepare_put(struct prepared *p, const struct lode_mem_map *map, size_
     int r = lode_coord_kv_set(kv, op->key, strlen(op->key), op->len ? op->value : "", op->len, err);
     if (r < 0)
         return r;
-    *e = (struct lode_coord_event){LODE_COORD_EVENT_PUT, kv->modified, (uint32_t)(p->events.n - 1), {0}};
+    *e = (struct lode_coord_event){
+        LODE_COORD_EVENT_PUT, kv->modified, (uint32_t)(p->events.n - 1), {0}};
     return lode_coord_kv_copy(&e->kv, kv, err);
 }
 
-static int prepare_delete(struct prepared *p, const struct lode_mem_map *map, const struct lode_coord_op *op, struct lode_err *err)
+static int prepare_delete(struct prepared *p, const struct lode_mem_map *map,
+                          const struct lode_coord_op *op, struct lode_err *err)
 {
     const struct lode_coord_kv *old = lode_mem_map_find(map, op->key);
     if (!old)
@@ -105,31 +107,37 @@ static int prepare_delete(struct prepared *p, const struct lode_mem_map *map, co
     struct lode_coord_event *e = lode_coord_event_add(&p->events);
     if (!e)
         return lode_err_nomem(err, "a transaction");
-    *e = (struct lode_coord_event){LODE_COORD_EVENT_DELETE, map->revision + 1, (uint32_t)(p->events.n - 1), {0}};
+    *e = (struct lode_coord_event){
+        LODE_COORD_EVENT_DELETE, map->revision + 1, (uint32_t)(p->events.n - 1), {0}};
     e->kv.created = old->created;
     e->kv.modified = e->revision;
     return lode_coord_kv_set(&e->kv, op->key, strlen(op->key), NULL, 0, err);
 }
 
-static int check_leases(struct lode_mem_map *map, const struct lode_coord_op *ops, size_t n, struct lode_err *err)
+static int check_leases(struct lode_mem_map *map, const struct lode_coord_op *ops, size_t n,
+                        struct lode_err *err)
 {
     for (size_t i = 0; i < n; i++) {
         if (ops[i].kind == LODE_COORD_PUT && ops[i].lease && !lode_mem_map_lease(map, ops[i].lease))
-            return lode_err_set(err, LODE_LOST_LEASE, "lease %llu ended: %s was not written", (unsigned long long)ops[i].lease,
-                                ops[i].key);
+            return lode_err_set(err, LODE_LOST_LEASE, "lease %llu ended: %s was not written",
+                                (unsigned long long)ops[i].lease, ops[i].key);
     }
     return 0;
 }
 
-static int prepare(struct prepared *p, struct lode_mem_map *map, const struct lode_coord_op *ops, struct lode_err *err)
+static int prepare(struct prepared *p, struct lode_mem_map *map, const struct lode_coord_op *ops,
+                   struct lode_err *err)
 {
     p->fresh = lode_calloc(p->n, sizeof *p->fresh);
-    if (!p->fresh || lode_grow((void **)&map->entries, &map->cap, map->n + p->n, sizeof *map->entries) < 0 ||
-        lode_grow((void **)&map->history, &map->cap_history, map->n_history + p->n, sizeof *map->history) < 0)
+    if (!p->fresh ||
+        lode_grow((void **)&map->entries, &map->cap, map->n + p->n, sizeof *map->entries) < 0 ||
+        lode_grow((void **)&map->history, &map->cap_history, map->n_history + p->n,
+                  sizeof *map->history) < 0)
         return lode_err_nomem(err, "a transaction");
     int r = 0;
     for (size_t i = 0; r == 0 && i < p->n; i++)
-        r = ops[i].kind == LODE_COORD_PUT ? prepare_put(p, map, i, &ops[i], err) : prepare_delete(p, map, &ops[i], err);
+        r = ops[i].kind == LODE_COORD_PUT ? prepare_put(p, map, i, &ops[i], err)
+                                          : prepare_delete(p, map, &ops[i], err);
     return r;
 }
 
@@ -150,7 +158,8 @@ static void place(struct lode_mem_map *map, const char *key, struct lode_coord_k
         map->entries[at] = fresh;
 }
 
-int lode_mem_map_apply(struct lode_mem_map *map, const struct lode_coord_op *ops, size_t n, struct lode_err *err)
+int lode_mem_map_apply(struct lode_mem_map *map, const struct lode_coord_op *ops, size_t n,
+                       struct lode_err *err)
 {
     struct prepared p = {.n = n};
     int r = check_leases(map, ops, n, err);
@@ -202,7 +211,8 @@ static int delete_bound(struct lode_mem_map *map, uint64_t id, struct lode_err *
     n = 0;
     for (size_t i = 0; i < map->n; i++) {
         if (map->entries[i]->lease == id)
-            ops[n++] = (struct lode_coord_op){.kind = LODE_COORD_DELETE, .key = map->entries[i]->key};
+            ops[n++] =
+                (struct lode_coord_op){.kind = LODE_COORD_DELETE, .key = map->entries[i]->key};
     }
     return lode_mem_map_apply(map, ops, n, err);
 }

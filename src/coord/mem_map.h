@@ -1,4 +1,5 @@
-/* The map behind mem: keys, their history and leases in memory, shared by all handles of one name in this process.
+/* The map behind mem: keys, their history and leases in memory, shared by all handles of one name
+ * in this process.
  *
  * Invariants (all under `lock`)
  *  1. `entries` is sorted by key, bytewise; no key twice.
@@ -38,11 +39,14 @@ size_t lode_mem_map_seek(const struct lode_mem_map *map, const char *key);
 struct lode_coord_kv *lode_mem_map_find(const struct lode_mem_map *map, const char *key);
 struct lode_mem_lease *lode_mem_map_lease(struct lode_mem_map *map, uint64_t id);
 
-/* Does the operations as one transaction of a new revision, unless they change nothing. LOST_LEASE, NO_MEMORY. */
-int lode_mem_map_apply(struct lode_mem_map *map, const struct lode_coord_op *ops, size_t n, struct lode_err *err) lode_must_use;
+/* Does the operations as one transaction of a new revision, unless they change nothing. LOST_LEASE,
+ * NO_MEMORY. */
+int lode_mem_map_apply(struct lode_mem_map *map, const struct lode_coord_op *ops, size_t n,
+                       struct lode_err *err) lode_must_use;
 
 /* Ends one lease now: its keys go by a transaction of their own. */
-int lode_mem_map_end_lease(struct lode_mem_map *map, uint64_t id, struct lode_err *err) lode_must_use;
+int lode_mem_map_end_lease(struct lode_mem_map *map, uint64_t id,
+                           struct lode_err *err) lode_must_use;
 
 /* Ends the leases whose time is over; every call on the map begins with it. */
 int lode_mem_map_expire(struct lode_mem_map *map, struct lode_err *err) lode_must_use;

@@ -1,5 +1,5 @@
-/* The memory that a coord hands out: see <lode/coord_ops.h>. Every release leaves an empty value behind, so that a
- * second one is harmless. */
+/* The memory that a coord hands out: see <lode/coord_ops.h>. Every release leaves an empty value
+ * behind, so that a second one is harmless. */
 #include <string.h>
 #include "base/mem.h"
 #include "coord/coord.h"

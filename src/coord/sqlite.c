@@ -1,7 +1,7 @@
 /* The coord in a local SQLite database: handles. See coord/sqlite_impl.h for the whole.
  *
- * Options: "take_over" = "1" (the database was moved to this machine for good), "log_keep" (revisions that a watch can
- * go back; LODE_COORD_LOG_KEEP).
+ * Options: "take_over" = "1" (the database was moved to this machine for good), "log_keep"
+ * (revisions that a watch can go back; LODE_COORD_LOG_KEEP).
  */
 #include "coord/sqlite.h"
 #include <errno.h>
@@ -22,17 +22,21 @@ static int path_of(const char *url, char **out, struct lode_err *err)
     if (strncmp(path, "//", 2) == 0)
         path += 2;
     if (!*path)
-        return lode_err_set(err, LODE_INVALID, "%s names no file: write sqlite:///dir/coord.db", lode_q(url));
+        return lode_err_set(err, LODE_INVALID, "%s names no file: write sqlite:///dir/coord.db",
+                            lode_q(url));
     if (strlen(path) > LODE_PATH_MAX)
-        return lode_err_set(err, LODE_LIMIT, "the path of %s is over %d bytes", lode_q(url), LODE_PATH_MAX);
+        return lode_err_set(err, LODE_LIMIT, "the path of %s is over %d bytes", lode_q(url),
+                            LODE_PATH_MAX);
     *out = lode_strdup(path);
     return *out ? 0 : lode_err_nomem(err, "a path");
 }
 
-static int handle_new(const struct lode_coord_config *config, struct lode_sq **out, struct lode_err *err)
+static int handle_new(const struct lode_coord_config *config, struct lode_sq **out,
+                      struct lode_err *err)
 {
     struct lode_sq *self = lode_zalloc(sizeof *self);
-    int r = self ? lode_coord_cond_init(&self->changed, err) : lode_err_nomem(err, "a handle of the root's database");
+    int r = self ? lode_coord_cond_init(&self->changed, err)
+                 : lode_err_nomem(err, "a handle of the root's database");
     if (r < 0) {
         lode_free(self);
         return r;
@@ -40,7 +44,8 @@ static int handle_new(const struct lode_coord_config *config, struct lode_sq **o
     pthread_mutex_init(&self->pool_lock, NULL);
     pthread_mutex_init(&self->group_lock, NULL);
     pthread_mutex_init(&self->watch_lock, NULL);
-    self->base = (struct lode_coord_base){.ops = &lode_coord_sqlite_ops, .caps = LODE_COORD_LOCAL_FILE};
+    self->base =
+        (struct lode_coord_base){.ops = &lode_coord_sqlite_ops, .caps = LODE_COORD_LOCAL_FILE};
     self->read_only = config->read_only;
     self->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_MS;
     self->last = &self->first;
@@ -65,7 +70,8 @@ static void sq_close(struct lode_coord *coord)
     lode_free(self);
 }
 
-static int open_first(struct lode_sq *self, const struct lode_coord_config *config, struct lode_err *err)
+static int open_first(struct lode_sq *self, const struct lode_coord_config *config,
+                      struct lode_err *err)
 {
     struct lode_sq_conn *c;
     struct stat st;
@@ -74,9 +80,12 @@ static int open_first(struct lode_sq *self, const struct lode_coord_config *conf
     if (!there && errno != ENOENT)
         return lode_err_sys(err, "cannot look at %s", lode_q(self->path));
     if (!there && (!config->create || self->read_only))
-        return lode_err_set(err, LODE_NOT_FOUND, "there is no root's database %s: run `lode init` first", lode_q(self->path));
-    int r = lode_sq_conn_open(self->path, flags | (config->create && !self->read_only ? SQLITE_OPEN_CREATE : 0), SQ_WRITER,
-                              self->timeout_ms, &c, err);
+        return lode_err_set(err, LODE_NOT_FOUND,
+                            "there is no root's database %s: run `lode init` first",
+                            lode_q(self->path));
+    int r = lode_sq_conn_open(self->path,
+                              flags | (config->create && !self->read_only ? SQLITE_OPEN_CREATE : 0),
+                              SQ_WRITER, self->timeout_ms, &c, err);
     if (r < 0)
         return r;
     r = lode_sq_prepare(self, c, config, err);
@@ -88,7 +97,8 @@ static int open_first(struct lode_sq *self, const struct lode_coord_config *conf
     return r;
 }
 
-static int sq_open(const struct lode_coord_config *config, struct lode_coord **out, struct lode_err *err)
+static int sq_open(const struct lode_coord_config *config, struct lode_coord **out,
+                   struct lode_err *err)
 {
     struct lode_sq *self;
     int r = handle_new(config, &self, err);
@@ -146,10 +156,12 @@ static int check_ours(struct lode_coord *coord, struct lode_err *err)
 {
     if (lode_coord_ops_of(coord) == &lode_coord_sqlite_ops)
         return 0;
-    return lode_err_set(err, LODE_UNSUPPORTED, "%s is not a local database", lode_q(lode_coord_url(coord)));
+    return lode_err_set(err, LODE_UNSUPPORTED, "%s is not a local database",
+                        lode_q(lode_coord_url(coord)));
 }
 
-int lode_coord_sqlite_set_hook(struct lode_coord *coord, lode_coord_sqlite_hook *hook, void *arg, struct lode_err *err)
+int lode_coord_sqlite_set_hook(struct lode_coord *coord, lode_coord_sqlite_hook *hook, void *arg,
+                               struct lode_err *err)
 {
     int r = check_ours(coord, err);
     if (r < 0)
@@ -175,7 +187,8 @@ static int do_write(struct lode_sq *self, struct lode_sq_conn *c, void *arg, str
     return call->fn(call->arg, c->db, err);
 }
 
-int lode_coord_sqlite_write(struct lode_coord *coord, lode_coord_sqlite_fn *fn, void *arg, struct lode_err *err)
+int lode_coord_sqlite_write(struct lode_coord *coord, lode_coord_sqlite_fn *fn, void *arg,
+                            struct lode_err *err)
 {
     struct write_call call = {fn, arg};
     int r = check_ours(coord, err);
@@ -189,7 +202,8 @@ int lode_coord_sqlite_connect(struct lode_coord *coord, sqlite3 **out, struct lo
     if (r < 0)
         return r;
     struct lode_sq *self = lode_sq_of(coord);
-    r = lode_sq_conn_open(self->path, self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, SQ_READER,
+    r = lode_sq_conn_open(self->path,
+                          self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, SQ_READER,
                           self->timeout_ms, &c, err);
     if (r < 0)
         return r;
@@ -209,7 +223,8 @@ int lode_coord_sqlite_revision(sqlite3 *db, uint64_t *out, struct lode_err *err)
     return r;
 }
 
-static int each_row(sqlite3_stmt *s, const char *prefix, lode_coord_sqlite_each_fn *each, void *arg, struct lode_err *err)
+static int each_row(sqlite3_stmt *s, const char *prefix, lode_coord_sqlite_each_fn *each, void *arg,
+                    struct lode_err *err)
 {
     struct lode_coord_kv kv = {0};
     const char *key = (const char *)sqlite3_column_text(s, 0);
@@ -222,11 +237,13 @@ static int each_row(sqlite3_stmt *s, const char *prefix, lode_coord_sqlite_each_
     return r < 0 ? r : 1;
 }
 
-int lode_coord_sqlite_each(sqlite3 *db, const char *prefix, lode_coord_sqlite_each_fn *each, void *arg, struct lode_err *err)
+int lode_coord_sqlite_each(sqlite3 *db, const char *prefix, lode_coord_sqlite_each_fn *each,
+                           void *arg, struct lode_err *err)
 {
     struct lode_sq_conn c = {.db = db};
     sqlite3_stmt *s = lode_sq_stmt(&c, SQ_RANGE, err);
-    int r = s ? lode_sq_bind_text(s, 1, prefix, err) : lode_sqlite_err(err, db, "cannot read a range of keys");
+    int r = s ? lode_sq_bind_text(s, 1, prefix, err)
+              : lode_sqlite_err(err, db, "cannot read a range of keys");
     for (bool on = r == 0; on; on = r == 1) {
         r = lode_sq_step(s, err);
         if (r == 1)

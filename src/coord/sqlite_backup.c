@@ -1,8 +1,8 @@
 /* Copies of a live database: see coord/sqlite.h.
  *
- * SQLite's online backup, from inside one read transaction: the copy is one moment of the database, and writers go
- * on. It grows under a temporary name and gets its own by a rename that replaces nothing, so a file of that name is
- * always whole.
+ * SQLite's online backup, from inside one read transaction: the copy is one moment of the database,
+ * and writers go on. It grows under a temporary name and gets its own by a rename that replaces
+ * nothing, so a file of that name is always whole.
  */
 #include <errno.h>
 #include <linux/fs.h>
@@ -35,18 +35,23 @@ static int copy_pages(sqlite3 *from, sqlite3 *to, struct lode_err *err)
 static int copy_to_temp(sqlite3 *from, const char *temp, struct lode_err *err)
 {
     struct lode_sq_conn *to;
-    int r = lode_sq_conn_open(temp, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, SQ_WRITER, PATIENCE_MS, &to, err);
+    int r = lode_sq_conn_open(temp, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, SQ_WRITER,
+                              PATIENCE_MS, &to, err);
     if (r < 0)
         return r;
     bool own = sqlite3_get_autocommit(from);
-    r = own ? lode_sq_exec(from, "BEGIN; SELECT count(*) FROM sqlite_schema", "cannot read the root's database", err) : 0;
+    r = own ? lode_sq_exec(from, "BEGIN; SELECT count(*) FROM sqlite_schema",
+                           "cannot read the root's database", err)
+            : 0;
     if (r == 0)
         r = copy_pages(from, to->db, err);
     if (own)
         sqlite3_exec(from, "COMMIT", NULL, NULL, NULL);
-    /* One plain file: the copy of a WAL database says that it is one, and a first opener would make a -wal. */
+    /* One plain file: the copy of a WAL database says that it is one, and a first opener would make
+     * a -wal. */
     if (r == 0)
-        r = lode_sq_exec(to->db, "PRAGMA journal_mode = DELETE", "cannot finish a copy of the root's database", err);
+        r = lode_sq_exec(to->db, "PRAGMA journal_mode = DELETE",
+                         "cannot finish a copy of the root's database", err);
     lode_sq_conn_close(to);
     return r;
 }
@@ -54,13 +59,15 @@ static int copy_to_temp(sqlite3 *from, const char *temp, struct lode_err *err)
 static int sync_path(const char *path, int flags, struct lode_err *err)
 {
     _cleanup_close_ int fd = lode_sys->openat(AT_FDCWD, path, O_RDONLY | flags, 0);
-    return fd < 0 || lode_sys->fsync(fd) < 0 ? lode_err_sys(err, "cannot flush %s", lode_q(path)) : 0;
+    return fd < 0 || lode_sys->fsync(fd) < 0 ? lode_err_sys(err, "cannot flush %s", lode_q(path))
+                                             : 0;
 }
 
 static int name_copy(const char *temp, const char *to, bool replace, struct lode_err *err)
 {
     const char *slash = strrchr(to, '/');
-    _cleanup_free_ char *dir = slash ? lode_strndup(to, slash == to ? 1 : (size_t)(slash - to)) : lode_strdup(".");
+    _cleanup_free_ char *dir =
+        slash ? lode_strndup(to, slash == to ? 1 : (size_t)(slash - to)) : lode_strdup(".");
     if (!dir)
         return lode_err_nomem(err, "a path");
     int r = sync_path(temp, 0, err);
@@ -107,20 +114,24 @@ static int check_whole(sqlite3 *db, const char *path, struct lode_err *err)
 {
     sqlite3_stmt *s = NULL;
     int r = 0;
-    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &s, NULL) != SQLITE_OK || sqlite3_step(s) != SQLITE_ROW)
+    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &s, NULL) != SQLITE_OK ||
+        sqlite3_step(s) != SQLITE_ROW)
         r = lode_sqlite_err(err, db, "cannot check the backup");
     else if (strcmp((const char *)sqlite3_column_text(s, 0), "ok") != 0)
-        r = lode_err_set(err, LODE_CORRUPT, "the backup %s is damaged: %s", lode_q(path), (const char *)sqlite3_column_text(s, 0));
+        r = lode_err_set(err, LODE_CORRUPT, "the backup %s is damaged: %s", lode_q(path),
+                         (const char *)sqlite3_column_text(s, 0));
     sqlite3_finalize(s);
     return r;
 }
 
 static int end_all_leases(void *arg, sqlite3 *db, struct lode_err *err)
 {
-    return lode_sq_exec(db, "UPDATE lode_lease SET end_ms = 0", "cannot end the leases of a backup", err);
+    return lode_sq_exec(db, "UPDATE lode_lease SET end_ms = 0", "cannot end the leases of a backup",
+                        err);
 }
 
-static int recover_from(struct lode_sq_conn *from, const char *backup, const char *path, struct lode_err *err)
+static int recover_from(struct lode_sq_conn *from, const char *backup, const char *path,
+                        struct lode_err *err)
 {
     int r = check_whole(from->db, backup, err);
     if (r == 0)

@@ -20,19 +20,26 @@ static const char *const texts[SQ_N_STMTS] = {
     [SQ_SCHEMA] = "PRAGMA user_version",
     [SQ_DATA_VERSION] = "PRAGMA data_version",
     [SQ_GET] = "SELECT value, created, modified, lease FROM lode_kv WHERE key = ?1",
-    [SQ_RANGE] = "SELECT key, value, created, modified, lease FROM lode_kv WHERE key >= ?1 ORDER BY key",
+    [SQ_RANGE] =
+        "SELECT key, value, created, modified, lease FROM lode_kv WHERE key >= ?1 ORDER BY key",
     [SQ_MODIFIED] = "SELECT modified FROM lode_kv WHERE key = ?1",
-    [SQ_PUT] = "INSERT INTO lode_kv (key, value, created, modified, lease) VALUES (?1, ?2, ?3, ?3, ?4) ON CONFLICT (key) DO "
-               "UPDATE SET value = excluded.value, modified = excluded.modified, lease = excluded.lease RETURNING created",
+    [SQ_PUT] = "INSERT INTO lode_kv (key, value, created, modified, lease) VALUES (?1, ?2, ?3, ?3, "
+               "?4) ON CONFLICT (key) DO "
+               "UPDATE SET value = excluded.value, modified = excluded.modified, lease = "
+               "excluded.lease RETURNING created",
     [SQ_DELETE] = "DELETE FROM lode_kv WHERE key = ?1 RETURNING created",
-    [SQ_LOG_ADD] = "INSERT INTO lode_log (id, kind, key, value, created, lease) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    [SQ_LOG_READ] = "SELECT id, kind, key, value, created, lease FROM lode_log WHERE id >= ?1 ORDER BY id",
+    [SQ_LOG_ADD] = "INSERT INTO lode_log (id, kind, key, value, created, lease) VALUES (?1, ?2, "
+                   "?3, ?4, ?5, ?6)",
+    [SQ_LOG_READ] =
+        "SELECT id, kind, key, value, created, lease FROM lode_log WHERE id >= ?1 ORDER BY id",
     [SQ_LOG_TRIM] = "DELETE FROM lode_log WHERE id < ?1",
     [SQ_LEASE_ADD] = "INSERT INTO lode_lease (ttl_ms, end_ms, boot) VALUES (?1, ?2, ?3)",
-    [SQ_LEASE_KEEP] = "UPDATE lode_lease SET end_ms = ?2 + ttl_ms WHERE id = ?1 AND boot = ?3 AND end_ms > ?2",
+    [SQ_LEASE_KEEP] =
+        "UPDATE lode_lease SET end_ms = ?2 + ttl_ms WHERE id = ?1 AND boot = ?3 AND end_ms > ?2",
     [SQ_LEASE_ALIVE] = "SELECT 1 FROM lode_lease WHERE id = ?1 AND boot = ?3 AND end_ms > ?2",
     [SQ_LEASE_DROP] = "DELETE FROM lode_lease WHERE id = ?1",
-    [SQ_LEASE_ENDED] = "SELECT id FROM lode_lease WHERE boot = ?1 AND end_ms <= ?2 UNION ALL SELECT id FROM lode_lease WHERE boot < ?1 "
+    [SQ_LEASE_ENDED] = "SELECT id FROM lode_lease WHERE boot = ?1 AND end_ms <= ?2 UNION ALL "
+                       "SELECT id FROM lode_lease WHERE boot < ?1 "
                        "UNION ALL SELECT id FROM lode_lease WHERE boot > ?1 LIMIT 64",
     [SQ_LEASE_KEYS] = "SELECT key FROM lode_kv WHERE lease = ?1 AND lease <> 0 ORDER BY key",
     [SQ_LEASE_NEXT] = "SELECT min(end_ms) FROM lode_lease WHERE boot = ?1",
@@ -71,20 +78,24 @@ int lode_sqlite_err(struct lode_err *err, sqlite3 *db, const char *what)
 {
     int rc = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
     int primary = rc & 0xff;
-    int number = db && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN) ? sqlite3_system_errno(db) : 0;
+    int number = db && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN)
+                     ? sqlite3_system_errno(db)
+                     : 0;
     const char *why = db ? sqlite3_errmsg(db) : "out of memory";
     if (number && rc != SQLITE_IOERR_NOMEM)
         return lode_err_num(err, number, "%s: %s", what, why);
-    return lode_err_set(err, code_of(rc == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : rc), "%s: %s", what, why);
+    return lode_err_set(err, code_of(rc == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : rc), "%s: %s", what,
+                        why);
 }
 
 int lode_sq_exec(sqlite3 *db, const char *sql, const char *what, struct lode_err *err)
 {
-    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : lode_sqlite_err(err, db, what);
+    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0
+                                                                : lode_sqlite_err(err, db, what);
 }
 
-/* The writer checkpoints when it is convenient (sqlite_group.c), and once more when it closes; a reader never, for a
- * command that only looks must not wait for a disk. */
+/* The writer checkpoints when it is convenient (sqlite_group.c), and once more when it closes; a
+ * reader never, for a command that only looks must not wait for a disk. */
 static int configure(struct lode_sq_conn *c, enum lode_sq_role role, struct lode_err *err)
 {
     sqlite3_extended_result_codes(c->db, 1);
@@ -92,18 +103,22 @@ static int configure(struct lode_sq_conn *c, enum lode_sq_role role, struct lode
     sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, role == SQ_READER, NULL);
     int r = lode_sq_exec(c->db,
-                         LODE_PLANTED(coord_synchronous_off) ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL",
+                         LODE_PLANTED(coord_synchronous_off) ? "PRAGMA synchronous = OFF"
+                                                             : "PRAGMA synchronous = FULL",
                          "cannot set up the root's database", err);
     if (r == 0)
-        r = lode_sq_exec(c->db, "PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON",
+        r = lode_sq_exec(c->db,
+                         "PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA "
+                         "cell_size_check = ON",
                          "cannot set up the root's database", err);
     if (r == 0 && role == SQ_READER)
-        r = lode_sq_exec(c->db, "PRAGMA query_only = ON; PRAGMA cache_size = -1024", "cannot set up the root's database", err);
+        r = lode_sq_exec(c->db, "PRAGMA query_only = ON; PRAGMA cache_size = -1024",
+                         "cannot set up the root's database", err);
     return r;
 }
 
-int lode_sq_conn_open(const char *path, int sqlite_flags, enum lode_sq_role role, int64_t timeout_ms,
-                      struct lode_sq_conn **out, struct lode_err *err)
+int lode_sq_conn_open(const char *path, int sqlite_flags, enum lode_sq_role role,
+                      int64_t timeout_ms, struct lode_sq_conn **out, struct lode_err *err)
 {
     int r = lode_sqlite_vfs_register(err);
     if (r < 0)
@@ -143,7 +158,8 @@ void lode_sq_conn_close(struct lode_sq_conn *c)
 sqlite3_stmt *lode_sq_stmt(struct lode_sq_conn *c, enum lode_sq_stmt which, struct lode_err *err)
 {
     sqlite3_stmt **s = &c->stmts[which];
-    if (!*s && sqlite3_prepare_v3(c->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) != SQLITE_OK) {
+    if (!*s && sqlite3_prepare_v3(c->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) !=
+                   SQLITE_OK) {
         int r lode_unused = lode_sqlite_err(err, c->db, "cannot use the root's database");
         return NULL;
     }
@@ -157,7 +173,9 @@ int lode_sq_step(sqlite3_stmt *s, struct lode_err *err)
     int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW)
         return 1;
-    int r = rc == SQLITE_DONE ? 0 : lode_sqlite_err(err, sqlite3_db_handle(s), "the root's database failed");
+    int r = rc == SQLITE_DONE
+                ? 0
+                : lode_sqlite_err(err, sqlite3_db_handle(s), "the root's database failed");
     sqlite3_reset(s);
     return r;
 }
@@ -179,21 +197,26 @@ int lode_sq_bind_text(sqlite3_stmt *s, int at, const char *text, struct lode_err
     return 0;
 }
 
-int lode_sq_number(struct lode_sq_conn *c, enum lode_sq_stmt which, int64_t fallback, int64_t *out, struct lode_err *err)
+int lode_sq_number(struct lode_sq_conn *c, enum lode_sq_stmt which, int64_t fallback, int64_t *out,
+                   struct lode_err *err)
 {
     sqlite3_stmt *s = lode_sq_stmt(c, which, err);
-    int r = s ? lode_sq_step(s, err) : lode_sqlite_err(err, c->db, "cannot use the root's database");
+    int r =
+        s ? lode_sq_step(s, err) : lode_sqlite_err(err, c->db, "cannot use the root's database");
     if (r >= 0)
-        *out = r == 1 && sqlite3_column_type(s, 0) != SQLITE_NULL ? sqlite3_column_int64(s, 0) : fallback;
+        *out = r == 1 && sqlite3_column_type(s, 0) != SQLITE_NULL ? sqlite3_column_int64(s, 0)
+                                                                  : fallback;
     if (s)
         sqlite3_reset(s);
     return r < 0 ? r : 0;
 }
 
-int lode_sq_state(struct lode_sq_conn *c, uint64_t *revision, uint64_t *compacted, struct lode_err *err)
+int lode_sq_state(struct lode_sq_conn *c, uint64_t *revision, uint64_t *compacted,
+                  struct lode_err *err)
 {
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_STATE, err);
-    int r = s ? lode_sq_step(s, err) : lode_sqlite_err(err, c->db, "cannot use the root's database");
+    int r =
+        s ? lode_sq_step(s, err) : lode_sqlite_err(err, c->db, "cannot use the root's database");
     if (r == 0)
         r = lode_err_set(err, LODE_CORRUPT, "the root's database has lost its state");
     if (r == 1) {

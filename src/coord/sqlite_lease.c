@@ -1,8 +1,9 @@
 /* Leases: see coord/sqlite_impl.h.
  *
- * A lease's end is a time of CLOCK_BOOTTIME and the boot it belongs to: it goes on in suspend, no change of the wall
- * clock touches it, and after a reboot everything that could have kept it is gone, so it has ended.
- * Whoever writes next, or polls, removes what ended, each lease by a transaction of its own before anything else.
+ * A lease's end is a time of CLOCK_BOOTTIME and the boot it belongs to: it goes on in suspend, no
+ * change of the wall clock touches it, and after a reboot everything that could have kept it is
+ * gone, so it has ended. Whoever writes next, or polls, removes what ended, each lease by a
+ * transaction of its own before anything else.
  */
 #include <string.h>
 #include "base/clock.h"
@@ -32,7 +33,8 @@ static int do_grant(struct lode_sq *self, struct lode_sq_conn *c, void *arg, str
 {
     struct lease_call *call = arg;
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_LEASE_ADD, err);
-    if (!s || sqlite3_bind_int64(s, 1, call->ttl_ms) || sqlite3_bind_int64(s, 2, lode_boot_ms() + call->ttl_ms))
+    if (!s || sqlite3_bind_int64(s, 1, call->ttl_ms) ||
+        sqlite3_bind_int64(s, 2, lode_boot_ms() + call->ttl_ms))
         return lode_sqlite_err(err, c->db, "cannot grant a lease");
     int r = lode_sq_bind_text(s, 3, self->here.boot, err);
     if (r == 0)
@@ -42,7 +44,8 @@ static int do_grant(struct lode_sq *self, struct lode_sq_conn *c, void *arg, str
     return r;
 }
 
-int lode_sq_lease_grant(struct lode_coord *coord, int64_t ttl_ms, uint64_t *lease, struct lode_err *err)
+int lode_sq_lease_grant(struct lode_coord *coord, int64_t ttl_ms, uint64_t *lease,
+                        struct lode_err *err)
 {
     struct lode_sq *self = lode_sq_of(coord);
     struct lease_call call = {.ttl_ms = ttl_ms};
@@ -58,7 +61,8 @@ static int do_keep(struct lode_sq *self, struct lode_sq_conn *c, void *arg, stru
 {
     struct lease_call *call = arg;
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_LEASE_KEEP, err);
-    int r = s ? bind_now(self, s, call->id, err) : lode_sqlite_err(err, c->db, "cannot keep a lease");
+    int r =
+        s ? bind_now(self, s, call->id, err) : lode_sqlite_err(err, c->db, "cannot keep a lease");
     if (r == 0)
         r = lode_sq_step(s, err);
     if (r == 0 && sqlite3_changes(c->db) == 0)
@@ -72,7 +76,8 @@ int lode_sq_lease_keep(struct lode_coord *coord, uint64_t lease, struct lode_err
     return lode_sq_submit(lode_sq_of(coord), do_keep, &call, err);
 }
 
-int lode_sq_lease_alive(struct lode_sq *self, struct lode_sq_conn *c, uint64_t lease, const char *key, struct lode_err *err)
+int lode_sq_lease_alive(struct lode_sq *self, struct lode_sq_conn *c, uint64_t lease,
+                        const char *key, struct lode_err *err)
 {
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_LEASE_ALIVE, err);
     int r = s ? bind_now(self, s, lease, err) : lode_sqlite_err(err, c->db, "cannot use a lease");
@@ -81,7 +86,8 @@ int lode_sq_lease_alive(struct lode_sq *self, struct lode_sq_conn *c, uint64_t l
     if (s)
         sqlite3_reset(s);
     if (r == 0 && !LODE_PLANTED(coord_lease_ignored))
-        r = lode_err_set(err, LODE_LOST_LEASE, "lease %llu ended: %s was not written", (unsigned long long)lease, key);
+        r = lode_err_set(err, LODE_LOST_LEASE, "lease %llu ended: %s was not written",
+                         (unsigned long long)lease, key);
     return r < 0 ? r : 0;
 }
 
@@ -125,7 +131,8 @@ static int read_keys(struct lode_sq_conn *c, uint64_t id, struct keys *out, stru
     return r;
 }
 
-static int end_lease(struct lode_sq *self, struct lode_sq_conn *c, uint64_t id, struct lode_err *err)
+static int end_lease(struct lode_sq *self, struct lode_sq_conn *c, uint64_t id,
+                     struct lode_err *err)
 {
     struct keys keys = {0};
     int r = read_keys(c, id, &keys, err);
@@ -152,10 +159,12 @@ int lode_sq_lease_revoke(struct lode_coord *coord, uint64_t lease, struct lode_e
 
 #define END_AT_ONCE 64
 
-static int read_ended(struct lode_sq *self, struct lode_sq_conn *c, uint64_t ids[END_AT_ONCE], size_t *n, struct lode_err *err)
+static int read_ended(struct lode_sq *self, struct lode_sq_conn *c, uint64_t ids[END_AT_ONCE],
+                      size_t *n, struct lode_err *err)
 {
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_LEASE_ENDED, err);
-    int r = s ? lode_sq_bind_text(s, 1, self->here.boot, err) : lode_sqlite_err(err, c->db, "cannot read the leases");
+    int r = s ? lode_sq_bind_text(s, 1, self->here.boot, err)
+              : lode_sqlite_err(err, c->db, "cannot read the leases");
     if (r == 0 && sqlite3_bind_int64(s, 2, lode_boot_ms()))
         r = lode_sqlite_err(err, c->db, "cannot read the leases");
     *n = 0;
@@ -166,8 +175,10 @@ static int read_ended(struct lode_sq *self, struct lode_sq_conn *c, uint64_t ids
     return r < 0 ? r : 0;
 }
 
-/* A hook that refuses the end of a lease must not stop the writers: it is tried again with the next group. */
-static int end_in_savepoint(struct lode_sq *self, struct lode_sq_conn *c, uint64_t id, struct lode_err *err)
+/* A hook that refuses the end of a lease must not stop the writers: it is tried again with the next
+ * group. */
+static int end_in_savepoint(struct lode_sq *self, struct lode_sq_conn *c, uint64_t id,
+                            struct lode_err *err)
 {
     struct lode_err why = {0};
     int r = lode_sq_run(c, SQ_SAVE, err);
@@ -193,10 +204,12 @@ int lode_sq_end_leases(struct lode_sq *self, struct lode_sq_conn *c, struct lode
     return r;
 }
 
-int lode_sq_next_end(struct lode_sq *self, struct lode_sq_conn *c, int64_t *out, struct lode_err *err)
+int lode_sq_next_end(struct lode_sq *self, struct lode_sq_conn *c, int64_t *out,
+                     struct lode_err *err)
 {
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_LEASE_FOREIGN, err);
-    int r = s ? lode_sq_bind_text(s, 1, self->here.boot, err) : lode_sqlite_err(err, c->db, "cannot read the leases");
+    int r = s ? lode_sq_bind_text(s, 1, self->here.boot, err)
+              : lode_sqlite_err(err, c->db, "cannot read the leases");
     if (r == 0)
         r = lode_sq_step(s, err);
     if (s)
@@ -206,11 +219,13 @@ int lode_sq_next_end(struct lode_sq *self, struct lode_sq_conn *c, int64_t *out,
     if (r != 0)
         return r < 0 ? r : 0;
     s = lode_sq_stmt(c, SQ_LEASE_NEXT, err);
-    r = s ? lode_sq_bind_text(s, 1, self->here.boot, err) : lode_sqlite_err(err, c->db, "cannot read the leases");
+    r = s ? lode_sq_bind_text(s, 1, self->here.boot, err)
+          : lode_sqlite_err(err, c->db, "cannot read the leases");
     if (r == 0)
         r = lode_sq_step(s, err);
     if (r >= 0)
-        *out = r == 1 && sqlite3_column_type(s, 0) != SQLITE_NULL ? sqlite3_column_int64(s, 0) : INT64_MAX;
+        *out = r == 1 && sqlite3_column_type(s, 0) != SQLITE_NULL ? sqlite3_column_int64(s, 0)
+                                                                  : INT64_MAX;
     if (s)
         sqlite3_reset(s);
     return r < 0 ? r : 0;

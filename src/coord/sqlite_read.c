@@ -1,5 +1,6 @@
-/* Reading: see coord/sqlite_impl.h. A read takes a connection of the pool and sees the newest commit: what another
- * process has acknowledged before is in the WAL's index, which every new snapshot is taken from. */
+/* Reading: see coord/sqlite_impl.h. A read takes a connection of the pool and sees the newest
+ * commit: what another process has acknowledged before is in the WAL's index, which every new
+ * snapshot is taken from. */
 #include <string.h>
 #include "base/limits.h"
 #include "base/mem.h"
@@ -54,7 +55,8 @@ void lode_sq_readers_close(struct lode_sq *self)
     }
 }
 
-int lode_sq_kv_of(sqlite3_stmt *s, int at, const char *key, size_t key_len, struct lode_coord_kv *out, struct lode_err *err)
+int lode_sq_kv_of(sqlite3_stmt *s, int at, const char *key, size_t key_len,
+                  struct lode_coord_kv *out, struct lode_err *err)
 {
     const void *value = sqlite3_column_blob(s, at);
     size_t len = (size_t)sqlite3_column_bytes(s, at);
@@ -90,7 +92,8 @@ int lode_sq_revision(struct lode_coord *coord, uint64_t *out, struct lode_err *e
     return r;
 }
 
-static int get_with(struct lode_sq_conn *c, const char *key, struct lode_coord_kv *out, struct lode_err *err)
+static int get_with(struct lode_sq_conn *c, const char *key, struct lode_coord_kv *out,
+                    struct lode_err *err)
 {
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_GET, err);
     if (!s)
@@ -108,7 +111,8 @@ static int get_with(struct lode_sq_conn *c, const char *key, struct lode_coord_k
     return r;
 }
 
-int lode_sq_get(struct lode_coord *coord, const char *key, struct lode_coord_kv *out, struct lode_err *err)
+int lode_sq_get(struct lode_coord *coord, const char *key, struct lode_coord_kv *out,
+                struct lode_err *err)
 {
     struct lode_sq *self = lode_sq_of(coord);
     struct lode_sq_conn *c;
@@ -128,7 +132,8 @@ struct range {
 };
 
 /* 1 when one more key was taken, 0 at the end. */
-static int take_row(sqlite3_stmt *s, const struct range *q, struct lode_coord_kvs *out, size_t *bytes, struct lode_err *err)
+static int take_row(sqlite3_stmt *s, const struct range *q, struct lode_coord_kvs *out,
+                    size_t *bytes, struct lode_err *err)
 {
     const char *key = (const char *)sqlite3_column_text(s, 0);
     size_t n = (size_t)sqlite3_column_bytes(s, 0);
@@ -149,13 +154,15 @@ static int take_row(sqlite3_stmt *s, const struct range *q, struct lode_coord_kv
     return 1;
 }
 
-static int read_rows(struct lode_sq_conn *c, const struct range *q, struct lode_coord_kvs *out, struct lode_err *err)
+static int read_rows(struct lode_sq_conn *c, const struct range *q, struct lode_coord_kvs *out,
+                     struct lode_err *err)
 {
     size_t bytes = 0;
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_RANGE, err);
     if (!s)
         return lode_sqlite_err(err, c->db, "cannot read a range of keys");
-    int r = lode_sq_bind_text(s, 1, q->after && strcmp(q->after, q->prefix) > 0 ? q->after : q->prefix, err);
+    int r = lode_sq_bind_text(
+        s, 1, q->after && strcmp(q->after, q->prefix) > 0 ? q->after : q->prefix, err);
     for (bool on = r == 0; on; on = r == 1) {
         r = lode_sq_step(s, err);
         if (r == 1)
@@ -165,7 +172,8 @@ static int read_rows(struct lode_sq_conn *c, const struct range *q, struct lode_
     return r;
 }
 
-static int range_with(struct lode_sq_conn *c, const struct range *q, struct lode_coord_kvs *out, struct lode_err *err)
+static int range_with(struct lode_sq_conn *c, const struct range *q, struct lode_coord_kvs *out,
+                      struct lode_err *err)
 {
     uint64_t compacted;
     out->items = lode_calloc(q->limit, sizeof *out->items);
@@ -181,8 +189,8 @@ static int range_with(struct lode_sq_conn *c, const struct range *q, struct lode
     return r < 0 ? r : ended;
 }
 
-int lode_sq_range(struct lode_coord *coord, const char *prefix, const char *after, size_t limit, struct lode_coord_kvs *out,
-                  struct lode_err *err)
+int lode_sq_range(struct lode_coord *coord, const char *prefix, const char *after, size_t limit,
+                  struct lode_coord_kvs *out, struct lode_err *err)
 {
     struct lode_sq *self = lode_sq_of(coord);
     struct range q = {.prefix = prefix, .after = after, .limit = limit};

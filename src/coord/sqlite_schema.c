@@ -1,8 +1,9 @@
 /* Tables, their version, upgrades: see coord/sqlite_impl.h.
  *
- * The version is SQLite's user_version, the mark of ours its application_id. A newer version is refused; an older one
- * is copied beside the database (<path>.bak-<version>) and then upgraded, in one transaction that no writer can get
- * in between. A change of the tables is a new line of `upgrades`, and its statements also in `tables`.
+ * The version is SQLite's user_version, the mark of ours its application_id. A newer version is
+ * refused; an older one is copied beside the database (<path>.bak-<version>) and then upgraded, in
+ * one transaction that no writer can get in between. A change of the tables is a new line of
+ * `upgrades`, and its statements also in `tables`.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +21,8 @@ static const char tables[] =
     "    created INTEGER NOT NULL, modified INTEGER NOT NULL, lease INTEGER NOT NULL);"
     "CREATE INDEX lode_kv_lease ON lode_kv (lease) WHERE lease <> 0;"
     /* id: revision << 20 | index; value is NULL in the line of a delete */
-    "CREATE TABLE lode_log (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key TEXT NOT NULL, value BLOB, "
+    "CREATE TABLE lode_log (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key TEXT NOT NULL, "
+    "value BLOB, "
     "    created INTEGER NOT NULL, lease INTEGER NOT NULL);"
     "CREATE TABLE lode_lease (id INTEGER PRIMARY KEY AUTOINCREMENT, ttl_ms INTEGER NOT NULL, "
     "    end_ms INTEGER NOT NULL, boot TEXT NOT NULL);"
@@ -28,7 +30,8 @@ static const char tables[] =
 
 /* upgrades[n - 1] makes n + 1 of n. */
 static const char *const upgrades[LODE_SQ_SCHEMA - 1] = {
-    "CREATE INDEX lode_lease_end ON lode_lease (boot, end_ms);", /* 2: a poll of thousands of leases is a look-up */
+    "CREATE INDEX lode_lease_end ON lode_lease (boot, end_ms);", /* 2: a poll of thousands of leases
+                                                                    is a look-up */
 };
 
 struct shape {
@@ -48,27 +51,38 @@ static int pragma_number(sqlite3 *db, const char *sql, int64_t *out, struct lode
     return r;
 }
 
+/* At one moment: another process may be making the tables. */
 static int read_shape(sqlite3 *db, struct shape *out, struct lode_err *err)
 {
     int64_t tables_there = 0;
-    int r = pragma_number(db, "PRAGMA application_id", &out->application, err);
+    bool own = sqlite3_get_autocommit(db);
+    int r = own ? lode_sq_exec(db, "BEGIN", "cannot read the root's database", err) : 0;
+    if (r < 0)
+        return r;
+    r = pragma_number(db, "SELECT count(*) FROM sqlite_schema", &tables_there, err);
+    if (r == 0)
+        r = pragma_number(db, "PRAGMA application_id", &out->application, err);
     if (r == 0)
         r = pragma_number(db, "PRAGMA user_version", &out->version, err);
-    if (r == 0)
-        r = pragma_number(db, "SELECT count(*) FROM sqlite_schema", &tables_there, err);
     out->empty = tables_there == 0;
-    return r;
+    int ended =
+        own ? lode_sq_exec(db, "COMMIT", "cannot read the root's database", r < 0 ? NULL : err) : 0;
+    return r < 0 ? r : ended;
 }
 
 static int check_shape(const struct shape *shape, const char *path, struct lode_err *err)
 {
     if (shape->empty)
-        return lode_err_set(err, LODE_NOT_FOUND, "%s is empty: run `lode init` there", lode_q(path));
+        return lode_err_set(err, LODE_NOT_FOUND, "%s is empty: run `lode init` there",
+                            lode_q(path));
     if (shape->application != LODE_SQ_APPLICATION || shape->version < 1)
-        return lode_err_set(err, LODE_INVALID, "%s is an SQLite database, but not one of Lode's: choose another place", lode_q(path));
+        return lode_err_set(err, LODE_INVALID,
+                            "%s is an SQLite database, but not one of Lode's: choose another place",
+                            lode_q(path));
     if (shape->version > LODE_SQ_SCHEMA)
         return lode_err_set(err, LODE_SCHEMA,
-                            "%s was written by a newer Lode (schema %lld, this one knows up to %d): use that version, or a "
+                            "%s was written by a newer Lode (schema %lld, this one knows up to "
+                            "%d): use that version, or a "
                             "backup from before its upgrade",
                             lode_q(path), (long long)shape->version, LODE_SQ_SCHEMA);
     return 0;
@@ -79,7 +93,8 @@ static int check_shape(const struct shape *shape, const char *path, struct lode_
 static int make_tables(sqlite3 *db, struct lode_err *err)
 {
     char marks[96];
-    snprintf(marks, sizeof marks, "PRAGMA application_id = %d; PRAGMA user_version = %d", LODE_SQ_APPLICATION, LODE_SQ_SCHEMA);
+    snprintf(marks, sizeof marks, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             LODE_SQ_APPLICATION, LODE_SQ_SCHEMA);
     int r = lode_sq_exec(db, tables, "cannot make the root's database", err);
     return r < 0 ? r : lode_sq_exec(db, marks, "cannot make the root's database", err);
 }
@@ -136,9 +151,11 @@ static int set_machine(sqlite3 *db, const struct lode_sq_machine *here, struct l
 {
     sqlite3_stmt *s = NULL;
     int r = 0;
-    if (sqlite3_prepare_v2(db, "UPDATE lode_state SET machine = ?1, boot = ?2", -1, &s, NULL) != SQLITE_OK ||
+    if (sqlite3_prepare_v2(db, "UPDATE lode_state SET machine = ?1, boot = ?2", -1, &s, NULL) !=
+            SQLITE_OK ||
         sqlite3_bind_text(s, 1, here->machine, -1, SQLITE_STATIC) != SQLITE_OK ||
-        sqlite3_bind_text(s, 2, here->boot, -1, SQLITE_STATIC) != SQLITE_OK || sqlite3_step(s) != SQLITE_DONE)
+        sqlite3_bind_text(s, 2, here->boot, -1, SQLITE_STATIC) != SQLITE_OK ||
+        sqlite3_step(s) != SQLITE_DONE)
         r = lode_sqlite_err(err, db, "cannot note this machine in the root's database");
     sqlite3_finalize(s);
     return r;
@@ -149,7 +166,8 @@ struct plan {
 };
 
 /* Everything is looked at again here: another process may have done it meanwhile. */
-static int prepare_locked(struct lode_sq *self, sqlite3 *db, const struct plan *plan, struct lode_err *err)
+static int prepare_locked(struct lode_sq *self, sqlite3 *db, const struct plan *plan,
+                          struct lode_err *err)
 {
     struct shape shape;
     struct lode_sq_machine last;
@@ -175,14 +193,16 @@ static int prepare_locked(struct lode_sq *self, sqlite3 *db, const struct plan *
 static int set_wal(sqlite3 *db, int64_t deadline_ms, struct lode_err *err)
 {
     for (;;) {
-        int r = lode_sq_exec(db, "PRAGMA journal_mode = WAL", "cannot set up the root's database", err);
+        int r =
+            lode_sq_exec(db, "PRAGMA journal_mode = WAL", "cannot set up the root's database", err);
         if (r != LODE_UNAVAILABLE || lode_mono_ms() >= deadline_ms)
             return r;
         lode_sleep_ms(2);
     }
 }
 
-static int prepare_in_turn(struct lode_sq *self, struct lode_sq_conn *c, const struct plan *plan, struct lode_err *err)
+static int prepare_in_turn(struct lode_sq *self, struct lode_sq_conn *c, const struct plan *plan,
+                           struct lode_err *err)
 {
     int64_t deadline = lode_mono_ms() + self->timeout_ms;
     struct lode_turn *turn;
@@ -206,19 +226,23 @@ static int prepare_in_turn(struct lode_sq *self, struct lode_sq_conn *c, const s
 }
 
 /* Read-only: nothing may be changed, so everything must fit as it is. */
-static int check_only(struct lode_sq *self, const struct shape *shape, const struct lode_sq_machine *last, struct lode_err *err)
+static int check_only(struct lode_sq *self, const struct shape *shape,
+                      const struct lode_sq_machine *last, struct lode_err *err)
 {
     int r = check_shape(shape, self->path, err);
     if (r == 0 && shape->version < LODE_SQ_SCHEMA)
-        r = lode_err_set(err, LODE_SCHEMA, "%s is of schema %lld: open it for writing once, and it is upgraded", lode_q(self->path),
-                         (long long)shape->version);
+        r = lode_err_set(err, LODE_SCHEMA,
+                         "%s is of schema %lld: open it for writing once, and it is upgraded",
+                         lode_q(self->path), (long long)shape->version);
     return r < 0 ? r : lode_sq_check_machine(last, &self->here, self->path, err);
 }
 
-int lode_sq_prepare(struct lode_sq *self, struct lode_sq_conn *c, const struct lode_coord_config *config, struct lode_err *err)
+int lode_sq_prepare(struct lode_sq *self, struct lode_sq_conn *c,
+                    const struct lode_coord_config *config, struct lode_err *err)
 {
     const char *take_over = lode_coord_option(config, "take_over");
-    struct plan plan = {.create = config->create, .take_over = take_over && strcmp(take_over, "1") == 0};
+    struct plan plan = {.create = config->create,
+                        .take_over = take_over && strcmp(take_over, "1") == 0};
     struct shape shape;
     struct lode_sq_machine last = {0};
     int r = read_shape(c->db, &shape, err);

@@ -1,9 +1,10 @@
 /* Watches: see coord/sqlite_impl.h.
  *
- * One poller thread a handle learns that something was committed: from the news that every committer announces to all
- * processes, and all the same by asking PRAGMA data_version (0.7 us) forty times a second, for a committer may be
- * killed between its commit and its announcement. It wakes the watches, and each reads the log from where it stands:
- * nothing is queued, so nothing can be lost or grow. The poller also has leases ended that nobody else ends.
+ * One poller thread a handle learns that something was committed: from the news that every
+ * committer announces to all processes, and all the same by asking PRAGMA data_version (0.7 us)
+ * forty times a second, for a committer may be killed between its commit and its announcement. It
+ * wakes the watches, and each reads the log from where it stands: nothing is queued, so nothing can
+ * be lost or grow. The poller also has leases ended that nobody else ends.
  */
 #include <string.h>
 #include "base/clock.h"
@@ -12,15 +13,15 @@
 #include "base/plant.h"
 #include "coord/sqlite_impl.h"
 
-#define NAP_MS 25                 /* with watches open */
-#define LONG_NAP_MS 1000          /* without */
+#define NAP_MS 25        /* with watches open */
+#define LONG_NAP_MS 1000 /* without */
 
 struct sq_watch {
     const struct lode_coord_ops *ops;
     struct lode_sq *coord;
-    char *prefix;                 /* owned */
-    uint64_t next;                /* the revision to tell next; of the one thread in next() */
-    bool woken;                   /* under watch_lock */
+    char *prefix;  /* owned */
+    uint64_t next; /* the revision to tell next; of the one thread in next() */
+    bool woken;    /* under watch_lock */
 };
 
 /* ---- the poller ---- */
@@ -38,7 +39,7 @@ void lode_sq_publish(struct lode_sq *self, uint64_t revision)
 struct poll {
     struct lode_sq_conn *c;
     int64_t data_version;
-    int64_t next_end_ms;          /* of a lease, CLOCK_BOOTTIME */
+    int64_t next_end_ms; /* of a lease, CLOCK_BOOTTIME */
 };
 
 /* Looks for news; a failing connection is replaced at the next round. */
@@ -76,7 +77,8 @@ static void end_due_leases(struct lode_sq *self, struct poll *p)
 {
     if (p->next_end_ms > lode_boot_ms() || self->read_only)
         return;
-    int r lode_unused = lode_sq_submit(self, do_nothing, NULL, NULL); /* not now: then at the next round */
+    int r lode_unused =
+        lode_sq_submit(self, do_nothing, NULL, NULL); /* not now: then at the next round */
     p->data_version = -1; /* our own commit too is news to this connection, but be sure */
 }
 
@@ -93,7 +95,8 @@ static void *poller(void *arg)
     struct lode_sq *self = arg;
     struct poll p = {.data_version = -1, .next_end_ms = INT64_MAX};
     struct lode_turn *turn = NULL;
-    int r lode_unused = self->read_only ? 0 : lode_sq_turn(self, &turn, NULL); /* without it: by looking alone */
+    int r lode_unused =
+        self->read_only ? 0 : lode_sq_turn(self, &turn, NULL); /* without it: by looking alone */
     pthread_mutex_lock(&self->watch_lock);
     while (!self->stop) {
         bool watched = self->n_watches > 0;
@@ -121,7 +124,9 @@ int lode_sq_poller_start(struct lode_sq *self, struct lode_err *err)
     if (!self->polling) {
         int made = pthread_create(&self->poller, NULL, poller, self);
         self->polling = made == 0;
-        r = made ? lode_err_num(err, made, "cannot start the thread that follows the root's changes") : 0;
+        r = made
+                ? lode_err_num(err, made, "cannot start the thread that follows the root's changes")
+                : 0;
     }
     pthread_cond_broadcast(&self->changed); /* a new lease, a new watch: nap anew */
     pthread_mutex_unlock(&self->watch_lock);
@@ -152,8 +157,8 @@ static bool starts_with(const char *key, const char *prefix)
 }
 
 /* One row of the log. 1: go on, 0: the page is full. */
-static int take_change(const struct sq_watch *w, sqlite3_stmt *s, struct lode_coord_event_list *list, uint64_t *told,
-                       struct lode_err *err)
+static int take_change(const struct sq_watch *w, sqlite3_stmt *s,
+                       struct lode_coord_event_list *list, uint64_t *told, struct lode_err *err)
 {
     uint64_t id = (uint64_t)sqlite3_column_int64(s, 0), revision = id >> LODE_SQ_LOG_SHIFT;
     const char *key = (const char *)sqlite3_column_text(s, 2);
@@ -173,7 +178,8 @@ static int take_change(const struct sq_watch *w, sqlite3_stmt *s, struct lode_co
     e->kind = (enum lode_coord_event_kind)sqlite3_column_int(s, 1);
     e->revision = revision;
     e->index = (uint32_t)(id & ((1u << LODE_SQ_LOG_SHIFT) - 1));
-    e->kv = (struct lode_coord_kv){.created = (uint64_t)sqlite3_column_int64(s, 4), .modified = revision,
+    e->kv = (struct lode_coord_kv){.created = (uint64_t)sqlite3_column_int64(s, 4),
+                                   .modified = revision,
                                    .lease = (uint64_t)sqlite3_column_int64(s, 5)};
     bool put = e->kind == LODE_COORD_EVENT_PUT;
     const void *value = put ? sqlite3_column_blob(s, 3) : NULL;
@@ -183,8 +189,8 @@ static int take_change(const struct sq_watch *w, sqlite3_stmt *s, struct lode_co
     return r < 0 ? r : 1;
 }
 
-static int read_log(const struct sq_watch *w, struct lode_sq_conn *c, struct lode_coord_event_list *list, uint64_t *told,
-                    struct lode_err *err)
+static int read_log(const struct sq_watch *w, struct lode_sq_conn *c,
+                    struct lode_coord_event_list *list, uint64_t *told, struct lode_err *err)
 {
     sqlite3_stmt *s = lode_sq_stmt(c, SQ_LOG_READ, err);
     if (!s || sqlite3_bind_int64(s, 1, (sqlite3_int64)(w->next << LODE_SQ_LOG_SHIFT)))
@@ -201,13 +207,15 @@ static int read_log(const struct sq_watch *w, struct lode_sq_conn *c, struct lod
 
 static int compacted_err(uint64_t from, uint64_t compacted, struct lode_err *err)
 {
-    return lode_err_set(err, LODE_COMPACTED, "changes from revision %llu on are no longer kept (%llu is the oldest): list again",
-                        (unsigned long long)from, (unsigned long long)(compacted + 1));
+    return lode_err_set(
+        err, LODE_COMPACTED,
+        "changes from revision %llu on are no longer kept (%llu is the oldest): list again",
+        (unsigned long long)from, (unsigned long long)(compacted + 1));
 }
 
 /* Everything from w->next to the newest revision, or a page of it; *told is how far it goes. */
-static int gather(const struct sq_watch *w, struct lode_sq_conn *c, struct lode_coord_event_list *list, uint64_t *told,
-                  struct lode_err *err)
+static int gather(const struct sq_watch *w, struct lode_sq_conn *c,
+                  struct lode_coord_event_list *list, uint64_t *told, struct lode_err *err)
 {
     uint64_t compacted;
     int r = lode_sq_run(c, SQ_BEGIN, err);
@@ -264,7 +272,8 @@ static int check_start(struct lode_sq *self, uint64_t from, struct lode_err *err
     return r == 0 && from <= compacted ? compacted_err(from, compacted, err) : r;
 }
 
-int lode_sq_watch(struct lode_coord *coord, const char *prefix, uint64_t from, struct lode_coord_watch **out, struct lode_err *err)
+int lode_sq_watch(struct lode_coord *coord, const char *prefix, uint64_t from,
+                  struct lode_coord_watch **out, struct lode_err *err)
 {
     struct lode_sq *self = lode_sq_of(coord);
     from = lode_max(from, (uint64_t)1);
@@ -308,7 +317,8 @@ static int wait_for_news(struct sq_watch *w, int64_t until, struct lode_err *err
     return r;
 }
 
-int lode_sq_watch_next(struct lode_coord_watch *watch, int64_t timeout_ms, struct lode_coord_events *out, struct lode_err *err)
+int lode_sq_watch_next(struct lode_coord_watch *watch, int64_t timeout_ms,
+                       struct lode_coord_events *out, struct lode_err *err)
 {
     struct sq_watch *w = (struct sq_watch *)(void *)watch;
     int64_t until = timeout_ms < 0 ? -1 : lode_mono_ms() + timeout_ms;

@@ -6,7 +6,8 @@
 #include "coord/backends.h"
 #include "coord/coord.h"
 
-static const struct lode_coord_ops *const builtin[] = {&lode_coord_sqlite_ops, &lode_coord_mem_ops, NULL};
+static const struct lode_coord_ops *const builtin[] = {&lode_coord_sqlite_ops, &lode_coord_mem_ops,
+                                                       NULL};
 
 const struct lode_coord_ops *const *lode_coord_builtin(void)
 {
@@ -23,7 +24,8 @@ static bool pick(struct wanted *w, const struct lode_coord_ops *const *table)
 {
     for (; table && *table; table++) {
         const struct lode_coord_ops *ops = *table;
-        if (ops->abi == LODE_COORD_ABI && strlen(ops->scheme) == w->len && memcmp(ops->scheme, w->scheme, w->len) == 0) {
+        if (ops->abi == LODE_COORD_ABI && strlen(ops->scheme) == w->len &&
+            memcmp(ops->scheme, w->scheme, w->len) == 0) {
             w->found = ops;
             return true;
         }
@@ -37,23 +39,27 @@ static bool pick_of_plugin(void *arg, void *symbol, const char *path)
     return pick(arg, table(LODE_COORD_ABI));
 }
 
-int lode_coord_open(const struct lode_coord_config *config, struct lode_coord **out, struct lode_err *err)
+int lode_coord_open(const struct lode_coord_config *config, struct lode_coord **out,
+                    struct lode_err *err)
 {
     if (!config || !config->url)
         return lode_err_set(err, LODE_INVALID, "no coord was named");
     struct wanted w = {.scheme = config->url, .len = strcspn(config->url, ":")};
     if (!config->url[w.len])
-        return lode_err_set(err, LODE_INVALID,
-                            "%s names no coord: write sqlite:///dir/coord.db or another scheme with its colon",
-                            lode_q(config->url));
+        return lode_err_set(
+            err, LODE_INVALID,
+            "%s names no coord: write sqlite:///dir/coord.db or another scheme with its colon",
+            lode_q(config->url));
     if (!pick(&w, builtin)) {
         int r = lode_plugin_each("lode_plugin_coord", pick_of_plugin, &w, err);
         if (r < 0)
             return r;
     }
     if (!w.found)
-        return lode_err_set(err, LODE_UNSUPPORTED, "there is no coord '%.*s:' in this build; plugins are loaded from LODE_PLUGINS",
-                            (int)lode_min(w.len, (size_t)64), config->url);
+        return lode_err_set(
+            err, LODE_UNSUPPORTED,
+            "there is no coord '%.*s:' in this build; plugins are loaded from LODE_PLUGINS",
+            (int)lode_min(w.len, (size_t)64), config->url);
     return w.found->open(config, out, err);
 }
 

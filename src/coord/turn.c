@@ -20,15 +20,15 @@
 
 /* The file's content; all zero at first. */
 struct shared {
-    uint64_t next;           /* the next ticket; changed inside the gate */
+    uint64_t next; /* the next ticket; changed inside the gate */
     uint32_t news;
-    uint32_t slots[SLOTS];   /* raised when ticket n - 1 is given back, n % SLOTS */
+    uint32_t slots[SLOTS]; /* raised when ticket n - 1 is given back, n % SLOTS */
 };
 
 struct lode_turn {
     int fd;
     struct shared *shared;
-    uint64_t ticket;         /* ours, between take and give */
+    uint64_t ticket; /* ours, between take and give */
 };
 
 static int lock_bytes(struct lode_turn *self, short type, off_t start, off_t len)
@@ -55,15 +55,18 @@ static void futex_wait(uint32_t *word, uint32_t seen, int64_t ms)
 
 /* ---- opening ---- */
 
-/* The file is filled with real bytes: a hole on a full disk would answer with SIGBUS when it is touched. */
+/* The file is filled with real bytes: a hole on a full disk would answer with SIGBUS when it is
+ * touched. */
 static int fill(int fd)
 {
     static const char zeros[FILE_SIZE];
     struct stat st;
     if (lode_sys->fstat(fd, &st) < 0)
         return -1;
-    return st.st_size >= FILE_SIZE ? 0 : lode_pwrite_full(fd, zeros + st.st_size, (size_t)(FILE_SIZE - st.st_size),
-                                                          (uint64_t)st.st_size);
+    return st.st_size >= FILE_SIZE
+               ? 0
+               : lode_pwrite_full(fd, zeros + st.st_size, (size_t)(FILE_SIZE - st.st_size),
+                                  (uint64_t)st.st_size);
 }
 
 static int open_file(const char *path, const char *like)
@@ -76,7 +79,8 @@ static int open_file(const char *path, const char *like)
         return fd;
     fd = lode_sys->openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW, st.st_mode & 0777);
     if (fd >= 0)
-        (void)lode_sys->fchmod(fd, st.st_mode & 0777); /* the umask took bits; not being allowed to is no failure */
+        (void)lode_sys->fchmod(
+            fd, st.st_mode & 0777); /* the umask took bits; not being allowed to is no failure */
     return fd;
 }
 
@@ -88,7 +92,8 @@ int lode_turn_open(const char *path, const char *like, struct lode_turn **out, s
     self->shared = MAP_FAILED;
     self->fd = open_file(path, like);
     if (self->fd >= 0 && fill(self->fd) == 0)
-        self->shared = lode_sys->mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+        self->shared =
+            lode_sys->mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
     if (self->shared == MAP_FAILED) {
         int r = lode_err_sys(err, "cannot use the writers' queue %s", path);
         lode_closep(&self->fd);
@@ -115,7 +120,8 @@ static bool is_contention(int number)
     return number == EAGAIN || number == EACCES;
 }
 
-/* The gate is held for microseconds, unless its holder is stopped just there: so the deadline counts here too. */
+/* The gate is held for microseconds, unless its holder is stopped just there: so the deadline
+ * counts here too. */
 static int enter_gate(struct lode_turn *self, int64_t deadline_ms, struct lode_err *err)
 {
     struct timespec nap = {.tv_nsec = 50000};
@@ -136,7 +142,8 @@ static int draw_ticket(struct lode_turn *self, int64_t deadline_ms, struct lode_
     int r = enter_gate(self, deadline_ms, err);
     if (r < 0)
         return r;
-    uint64_t ticket = __atomic_load_n(&self->shared->next, __ATOMIC_RELAXED) & (((uint64_t)1 << 40) - 1);
+    uint64_t ticket =
+        __atomic_load_n(&self->shared->next, __ATOMIC_RELAXED) & (((uint64_t)1 << 40) - 1);
     if (lock_bytes(self, F_WRLCK, TICKETS + (off_t)ticket, 1) < 0)
         r = lode_err_sys(err, "cannot take a place in the writers' queue");
     else
@@ -150,7 +157,8 @@ static int draw_ticket(struct lode_turn *self, int64_t deadline_ms, struct lode_
 /* 1 when nobody older is in the queue. */
 static int is_first(struct lode_turn *self)
 {
-    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = TICKETS, .l_len = (off_t)self->ticket};
+    struct flock l = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = TICKETS, .l_len = (off_t)self->ticket};
     if (self->ticket == 0 || LODE_PLANTED(coord_turn_unfair))
         return 1;
     if (lode_sys->ofd_lock(self->fd, F_OFD_GETLK, &l) < 0)
@@ -179,8 +187,11 @@ int lode_turn_take(struct lode_turn *self, int64_t deadline_ms, struct lode_err 
             return 0;
         int64_t left = deadline_ms - lode_mono_ms();
         if (first < 0 || left <= 0) {
-            r = first < 0 ? lode_err_sys(err, "cannot look at the writers' queue")
-                          : lode_err_set(err, LODE_TIMEOUT, "waited its whole time in the writers' queue: another process holds it");
+            r = first < 0
+                    ? lode_err_sys(err, "cannot look at the writers' queue")
+                    : lode_err_set(
+                          err, LODE_TIMEOUT,
+                          "waited its whole time in the writers' queue: another process holds it");
             lode_turn_give(self); /* also tells who stands behind */
             return r;
         }

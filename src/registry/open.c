@@ -49,16 +49,10 @@ static int open_parts(struct lode *lode, const struct lode_where *where, bool cr
     return r < 0 ? r : lode_store_open(&store, &lode->store, err);
 }
 
-/* Until the remote catalog is part of the library. */
-#pragma weak lode_catalog_remote
-
 static int open_remote(struct lode *lode, const struct lode_where *where, struct lode_err *err)
 {
     struct lode_remote_config config = {
         .url = where->url, .token = where->token, .cacert = where->cacert};
-    if (!lode_catalog_remote)
-        return lode_err_set(err, LODE_UNSUPPORTED,
-                            "this Lode was built without the remote catalog");
     return lode_catalog_remote(&config, &lode->catalog, err);
 }
 

@@ -53,6 +53,11 @@ static int add_file(struct lode_manifest_file *out, struct srv_upload_file *f, s
     return out->path && out->blocks ? 0 : lode_err_nomem(err, "a manifest");
 }
 
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct lode_manifest_file *)a)->path, ((const struct lode_manifest_file *)b)->path);
+}
+
 static int make_manifest(struct srv_upload *u, struct lode_manifest **out, struct lode_err *err)
 {
     _cleanup_manifest_ struct lode_manifest *m = lode_zalloc(sizeof(*m));
@@ -70,8 +75,9 @@ static int make_manifest(struct srv_upload *u, struct lode_manifest **out, struc
             r = add_file(&m->files[m->n_files++], f, err);
     if (r == 0 && m->n_files == 0)
         r = lode_err_set(err, LODE_INVALID, "no file was uploaded");
-    r = r < 0 ? r : lode_manifest_sort(m, err);
+    qsort(m->files, m->n_files, sizeof(*m->files), by_path);
     r = r < 0 ? r : index_files(u, m, err);
+    r = r < 0 ? r : lode_manifest_sort(m, err); /* sorted already: checks the rules about paths */
     if (r < 0)
         return r;
     *out = lode_steal(m);

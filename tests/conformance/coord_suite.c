@@ -28,7 +28,8 @@ struct lode_coord *coord_suite_open(void)
     return coord_suite_open_with(NULL);
 }
 
-static int txn(struct lode_coord *c, const struct lode_coord_txn *t, struct lode_coord_txn_result *out)
+static int txn(struct lode_coord *c, const struct lode_coord_txn *t,
+               struct lode_coord_txn_result *out)
 {
     struct lode_err err = {0};
     int r = lode_coord_txn(c, t, out, &err);
@@ -129,7 +130,8 @@ static void one_failed_compare_stops_all(void **state)
     uint64_t a = kit_put(c, "a", "1");
     uint64_t b = kit_put(c, "b", "1");
     struct lode_coord_compare compares[] = {{"a", a}, {"b", b + 7}, {"none", 0}};
-    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "a", "2", 1, 0}, {.kind = LODE_COORD_DELETE, .key = "b"}};
+    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "a", "2", 1, 0},
+                                  {.kind = LODE_COORD_DELETE, .key = "b"}};
     const char *gets[] = {"b", "none", "a"};
     struct lode_coord_txn t = {compares, 3, ops, 2, gets, 3};
     struct lode_coord_txn_result result;
@@ -158,7 +160,8 @@ static void what_changes_nothing_tells_nothing(void **state)
     uint64_t a = kit_put(c, "a", "1");
     struct lode_coord_compare compare = {"a", a};
     struct lode_coord_txn_result result;
-    assert_int_equal(txn(c, &(struct lode_coord_txn){.compares = &compare, .n_compares = 1}, &result), 0);
+    assert_int_equal(
+        txn(c, &(struct lode_coord_txn){.compares = &compare, .n_compares = 1}, &result), 0);
     assert_true(result.succeeded);
     assert_true(result.revision >= a);
     assert_int_equal(txn(c, &(struct lode_coord_txn){0}, &result), 0);
@@ -246,14 +249,18 @@ static void limits_of_transactions(void **state)
     assert_int_equal(big_txn(c, LODE_COORD_OPS_MAX, 0, 8000), 0);
     assert_int_equal(big_txn(c, 8, 0, LODE_COORD_VALUE_MAX), 0);
     assert_true(kit_has(c, "k63"));
-    struct lode_coord_op twice[] = {{LODE_COORD_PUT, "x", "1", 1, 0}, {.kind = LODE_COORD_DELETE, .key = "x"}};
+    struct lode_coord_op twice[] = {{LODE_COORD_PUT, "x", "1", 1, 0},
+                                    {.kind = LODE_COORD_DELETE, .key = "x"}};
     struct lode_coord_txn_result result;
-    assert_int_equal(txn(c, &(struct lode_coord_txn){.ops = twice, .n_ops = 2}, &result), LODE_INVALID);
+    assert_int_equal(txn(c, &(struct lode_coord_txn){.ops = twice, .n_ops = 2}, &result),
+                     LODE_INVALID);
     const char *gets[LODE_COORD_OPS_MAX + 1];
     for (size_t i = 0; i <= LODE_COORD_OPS_MAX; i++)
         gets[i] = "k";
-    assert_int_equal(txn(c, &(struct lode_coord_txn){.else_gets = gets, .n_else_gets = LODE_COORD_OPS_MAX + 1}, &result),
-                     LODE_LIMIT);
+    assert_int_equal(
+        txn(c, &(struct lode_coord_txn){.else_gets = gets, .n_else_gets = LODE_COORD_OPS_MAX + 1},
+            &result),
+        LODE_LIMIT);
 }
 
 /* ---- ranges ---- */
@@ -261,7 +268,8 @@ static void limits_of_transactions(void **state)
 static void ranges_are_sorted_and_exact(void **state)
 {
     _cleanup_coord_ struct lode_coord *c = coord_suite_open();
-    static const char *const keys[] = {"b/2", "a", "b/", "b/10", "b", "b/\xff", "b0", "c/1", "b/\x01"};
+    static const char *const keys[] = {"b/2",    "a",  "b/",  "b/10",  "b",
+                                       "b/\xff", "b0", "c/1", "b/\x01"};
     static const char *const sorted[] = {"b/", "b/\x01", "b/10", "b/2", "b/\xff"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(keys); i++)
         kit_put(c, keys[i], keys[i]);
@@ -354,7 +362,8 @@ static void opens_read_only(void **state)
     struct lode_coord_op op = {LODE_COORD_PUT, "a", "2", 1, 0};
     struct lode_coord_txn_result result;
     uint64_t lease;
-    assert_int_equal(txn(ro, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result), LODE_READ_ONLY);
+    assert_int_equal(txn(ro, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result),
+                     LODE_READ_ONLY);
     assert_int_equal(lode_coord_lease_grant(ro, 1000, &lease, NULL), LODE_READ_ONLY);
     struct lode_coord_watch *w;
     struct lode_coord_events events;
@@ -391,9 +400,9 @@ const struct CMUnitTest *coord_suite_basic(size_t *n)
 
 int coord_suite_run(const struct coord_suite *suite)
 {
-    typedef const struct CMUnitTest *part_fn(size_t *n);
-    static part_fn *const parts[] = {coord_suite_basic, coord_suite_watching, coord_suite_leasing, coord_suite_threads,
-                                     coord_suite_processes};
+    typedef const struct CMUnitTest *part_fn(size_t * n);
+    static part_fn *const parts[] = {coord_suite_basic, coord_suite_watching, coord_suite_leasing,
+                                     coord_suite_threads, coord_suite_processes};
     size_t n_parts = LODE_ARRAY_LEN(parts) - !suite->processes;
     struct CMUnitTest all[128];
     size_t n = 0;

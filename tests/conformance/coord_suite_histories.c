@@ -1,6 +1,6 @@
-/* Histories of concurrent clients: random reads, swaps, writes and snapshots on a few keys, recorded with their times
- * and judged by tests/support/linearize.h. As processes, one client is killed on the way: what it was doing may or may
- * not have happened. See coord_suite.h.
+/* Histories of concurrent clients: random reads, swaps, writes and snapshots on a few keys,
+ * recorded with their times and judged by tests/support/linearize.h. As processes, one client is
+ * killed on the way: what it was doing may or may not have happened. See coord_suite.h.
  */
 #include "conformance/coord_suite.h"
 #include <setjmp.h>
@@ -27,8 +27,8 @@ struct client {
     struct lode_coord *c;
     int id;
     uint64_t seed;
-    struct lin_op *ops;         /* OPS of them; shared memory where clients are processes */
-    volatile int *n;            /* begun; shared as well */
+    struct lin_op *ops; /* OPS of them; shared memory where clients are processes */
+    volatile int *n;    /* begun; shared as well */
     uint64_t modified[OBJECTS][2], value[OBJECTS][2]; /* what it saw last */
 };
 
@@ -70,7 +70,8 @@ static int do_snap(struct client *self, struct lin_op *op)
     key_name(keys[1], op->object, 1);
     const char *gets[] = {keys[0], keys[1]};
     struct lode_coord_compare never = {"lin/never", 1};
-    struct lode_coord_txn txn = {.compares = &never, .n_compares = 1, .else_gets = gets, .n_else_gets = 2};
+    struct lode_coord_txn txn = {
+        .compares = &never, .n_compares = 1, .else_gets = gets, .n_else_gets = 2};
     struct lode_coord_txn_result result = {0};
     int r = lode_coord_txn(self->c, &txn, &result, NULL);
     for (int k = 0; r == 0 && k < 2; k++) {
@@ -92,10 +93,13 @@ static int do_write(struct client *self, struct lin_op *op)
         key_name(keys[k], op->object, k);
         snprintf(values[k], sizeof values[k], "%llu", (unsigned long long)op->value[k]);
         if (op->compared & (1 << k))
-            compares[txn.n_compares++] = (struct lode_coord_compare){keys[k], self->modified[op->object][k]};
+            compares[txn.n_compares++] =
+                (struct lode_coord_compare){keys[k], self->modified[op->object][k]};
         if (op->mask & (1 << k))
-            ops[txn.n_ops++] = op->value[k] ? (struct lode_coord_op){LODE_COORD_PUT, keys[k], values[k], strlen(values[k]), 0}
-                                            : (struct lode_coord_op){.kind = LODE_COORD_DELETE, .key = keys[k]};
+            ops[txn.n_ops++] =
+                op->value[k] ? (struct lode_coord_op){LODE_COORD_PUT, keys[k], values[k],
+                                                      strlen(values[k]), 0}
+                             : (struct lode_coord_op){.kind = LODE_COORD_DELETE, .key = keys[k]};
     }
     int r = lode_coord_txn(self->c, &txn, &result, NULL);
     op->done = result.succeeded;
@@ -110,11 +114,15 @@ static int do_write(struct client *self, struct lin_op *op)
     return r;
 }
 
-/* Chooses what comes next. A delete always compares its key present, so that it does change something. */
+/* Chooses what comes next. A delete always compares its key present, so that it does change
+ * something. */
 static void choose(struct client *self, struct lin_op *op, int i)
 {
     uint64_t r = kit_random(&self->seed);
-    *op = (struct lin_op){.object = (uint32_t)(r >> 8) % OBJECTS, .key = (uint8_t)(r >> 16) & 1, .client = self->id, .unknown = true};
+    *op = (struct lin_op){.object = (uint32_t)(r >> 8) % OBJECTS,
+                          .key = (uint8_t)(r >> 16) & 1,
+                          .client = self->id,
+                          .unknown = true};
     op->kind = r % 10 < 4 ? LIN_GET : r % 10 < 5 ? LIN_SNAP : LIN_WRITE;
     if (op->kind != LIN_WRITE)
         return;
@@ -135,9 +143,12 @@ static void *run_client(void *arg)
         choose(self, op, i);
         op->call = (int64_t)lode_mono_ns();
         *self->n = i + 1;
-        int r = op->kind == LIN_GET ? do_get(self, op) : op->kind == LIN_SNAP ? do_snap(self, op) : do_write(self, op);
+        int r = op->kind == LIN_GET    ? do_get(self, op)
+                : op->kind == LIN_SNAP ? do_snap(self, op)
+                                       : do_write(self, op);
         op->ret = (int64_t)lode_mono_ns();
-        __atomic_store_n(&op->unknown, r < 0, __ATOMIC_RELEASE); /* after `ret`, also for who reads after a kill */
+        __atomic_store_n(&op->unknown, r < 0,
+                         __ATOMIC_RELEASE); /* after `ret`, also for who reads after a kill */
         if (kit_random(&self->seed) % 4 == 0)
             usleep(kit_random(&self->seed) % 1500);
     }
@@ -183,13 +194,15 @@ static void run_processes(struct client *clients, uint64_t seed)
 static void one_history(uint64_t seed, bool processes)
 {
     size_t bytes = sizeof(struct lin_op) * CLIENTS * OPS + sizeof(int) * CLIENTS;
-    struct lin_op *ops = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct lin_op *ops =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(ops, MAP_FAILED);
     volatile int *counts = (volatile int *)(ops + CLIENTS * OPS);
     struct client clients[CLIENTS];
     memset(clients, 0, sizeof clients);
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = (struct client){.id = i, .seed = seed * 31 + (uint64_t)i, .ops = ops + i * OPS, .n = &counts[i]};
+        clients[i] = (struct client){
+            .id = i, .seed = seed * 31 + (uint64_t)i, .ops = ops + i * OPS, .n = &counts[i]};
     }
     if (processes)
         run_processes(clients, seed);

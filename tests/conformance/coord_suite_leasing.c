@@ -1,5 +1,6 @@
-/* The suite's part on leases. Times are generous to slow machines on the late side only: what must not happen before
- * a time is checked to the millisecond of this process's boot clock. See coord_suite.h. */
+/* The suite's part on leases. Times are generous to slow machines on the late side only: what must
+ * not happen before a time is checked to the millisecond of this process's boot clock. See
+ * coord_suite.h. */
 #include "conformance/coord_suite.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +30,8 @@ static uint64_t grant_for(struct lode_coord *c, int64_t ms)
 
 static int put_under(struct lode_coord *c, const char *key, uint64_t lease)
 {
-    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "beside", "x", 1, 0}, {LODE_COORD_PUT, key, "x", 1, lease}};
+    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "beside", "x", 1, 0},
+                                  {LODE_COORD_PUT, key, "x", 1, lease}};
     struct lode_coord_txn t = {.ops = ops, .n_ops = 2};
     struct lode_coord_txn_result result;
     return lode_coord_txn(c, &t, &result, NULL);

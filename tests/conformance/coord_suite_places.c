@@ -1,4 +1,5 @@
-/* Where the coords of this tree are made for the suite; a new back end gets its place here. See coord_suite.h. */
+/* Where the coords of this tree are made for the suite; a new back end gets its place here. See
+ * coord_suite.h. */
 #include <stdio.h>
 #include "base/mem.h"
 #include "conformance/coord_suite.h"
@@ -39,8 +40,18 @@ static void done_sqlite(void *arg)
 static struct lode_coord *mem_keep;
 static char *sqlite_dir;
 
-const struct coord_suite coord_suite_mem = {.name = "coord: mem", .fresh = fresh_mem, .done = done_mem, .arg = &mem_keep,
-                                            .log_keep = true, .read_only = true, .lease_ms = 100};
-const struct coord_suite coord_suite_sqlite = {.name = "coord: sqlite", .fresh = fresh_sqlite, .done = done_sqlite,
-                                               .arg = &sqlite_dir, .processes = true, .log_keep = true, .read_only = true,
+const struct coord_suite coord_suite_mem = {.name = "coord: mem",
+                                            .fresh = fresh_mem,
+                                            .done = done_mem,
+                                            .arg = &mem_keep,
+                                            .log_keep = true,
+                                            .read_only = true,
+                                            .lease_ms = 100};
+const struct coord_suite coord_suite_sqlite = {.name = "coord: sqlite",
+                                               .fresh = fresh_sqlite,
+                                               .done = done_sqlite,
+                                               .arg = &sqlite_dir,
+                                               .processes = true,
+                                               .log_keep = true,
+                                               .read_only = true,
                                                .lease_ms = 250};

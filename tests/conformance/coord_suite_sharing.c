@@ -63,7 +63,8 @@ static void threads_lose_no_update(void **state)
 /* Children leave by _exit: they are no cmocka runs of their own. */
 static void processes_lose_no_update(void **state)
 {
-    lode_coord_close(coord_suite_open()); /* made before they race for it; see the next test for the race */
+    lode_coord_close(
+        coord_suite_open()); /* made before they race for it; see the next test for the race */
     pid_t children[THREADS];
     for (int i = 0; i < THREADS; i++) {
         children[i] = fork();

@@ -1,4 +1,5 @@
-/* The suite's part on watches: from the past, in order, exactly once, or COMPACTED. See coord_suite.h. */
+/* The suite's part on watches: from the past, in order, exactly once, or COMPACTED. See
+ * coord_suite.h. */
 #include "conformance/coord_suite.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,8 +32,8 @@ static struct lode_coord_events next(struct lode_coord_watch *w, int64_t ms)
     return events;
 }
 
-static void expect_event(const struct lode_coord_event *e, enum lode_coord_event_kind kind, uint64_t revision, uint32_t index,
-                         const char *key, const char *value)
+static void expect_event(const struct lode_coord_event *e, enum lode_coord_event_kind kind,
+                         uint64_t revision, uint32_t index, const char *key, const char *value)
 {
     assert_int_equal(e->kind, kind);
     assert_int_equal(e->revision, revision);
@@ -80,9 +81,11 @@ static void tells_whole_transactions(void **state)
 {
     _cleanup_coord_ struct lode_coord *c = coord_suite_open();
     kit_put(c, "p/gone", "x");
-    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "p/b", "1", 1, 0}, {LODE_COORD_PUT, "q", "2", 1, 0},
+    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "p/b", "1", 1, 0},
+                                  {LODE_COORD_PUT, "q", "2", 1, 0},
                                   {.kind = LODE_COORD_DELETE, .key = "absent"},
-                                  {.kind = LODE_COORD_DELETE, .key = "p/gone"}, {LODE_COORD_PUT, "p/a", "3", 1, 0}};
+                                  {.kind = LODE_COORD_DELETE, .key = "p/gone"},
+                                  {LODE_COORD_PUT, "p/a", "3", 1, 0}};
     struct lode_coord_txn t = {.ops = ops, .n_ops = 5};
     struct lode_coord_txn_result result;
     assert_int_equal(lode_coord_txn(c, &t, &result, NULL), 0);
@@ -186,7 +189,8 @@ static void follow(struct lode_coord_watch *w, const struct writer *writers, uin
         struct lode_coord_events e = next(w, 5000);
         for (size_t i = 0; i < e.n; i++) {
             char *rest;
-            int id = (int)strtol(e.items[i].kv.value, &rest, 10), round = (int)strtol(rest, NULL, 10);
+            int id = (int)strtol(e.items[i].kv.value, &rest, 10),
+                round = (int)strtol(rest, NULL, 10);
             assert_true(e.items[i].revision >= last);
             index = e.items[i].revision == last ? index + 1 : 0;
             assert_int_equal(e.items[i].index, index);
@@ -246,7 +250,8 @@ static void *follow_live(void *arg)
         if (lode_coord_watch_next(live->w, 5000, &e, NULL) < 0 || e.n == 0)
             return NULL;
         for (size_t i = 0; i < e.n; i++, live->events++) {
-            live->broken |= e.items[i].revision < live->last || (e.items[i].index == 0 && e.items[i].revision == live->last);
+            live->broken |= e.items[i].revision < live->last ||
+                            (e.items[i].index == 0 && e.items[i].revision == live->last);
             live->last = e.items[i].revision;
         }
         live->broken |= e.revision < live->last;
@@ -352,7 +357,8 @@ static void *churn(void *arg)
         uint64_t n = kit_random(&ch->seed);
         snprintf(key, sizeof key, "m/%03u", (unsigned)(n % 60));
         snprintf(value, sizeof value, "%d", i);
-        struct lode_coord_op op = {n & 1024 ? LODE_COORD_PUT : LODE_COORD_DELETE, key, value, strlen(value), 0};
+        struct lode_coord_op op = {n & 1024 ? LODE_COORD_PUT : LODE_COORD_DELETE, key, value,
+                                   strlen(value), 0};
         struct lode_coord_txn t = {.ops = &op, .n_ops = 1};
         struct lode_coord_txn_result result;
         if (lode_coord_txn(ch->c, &t, &result, NULL) < 0)
@@ -367,7 +373,8 @@ struct mirror {
     bool there[60];
 };
 
-static void mirror_set(struct mirror *m, const struct lode_coord_kv *kv, bool there, uint64_t revision)
+static void mirror_set(struct mirror *m, const struct lode_coord_kv *kv, bool there,
+                       uint64_t revision)
 {
     long i = strtol(kv->key + 2, NULL, 10);
     if (revision <= m->modified[i])
@@ -416,7 +423,8 @@ static void lists_and_follows_exactly(void **state)
     while (told < until) {
         struct lode_coord_events e = next(w, 1000);
         for (size_t i = 0; i < e.n; i++)
-            mirror_set(&m, &e.items[i].kv, e.items[i].kind == LODE_COORD_EVENT_PUT, e.items[i].revision);
+            mirror_set(&m, &e.items[i].kv, e.items[i].kind == LODE_COORD_EVENT_PUT,
+                       e.items[i].revision);
         told = e.revision;
         lode_coord_events_release(&e);
     }
@@ -443,7 +451,10 @@ static void pages_long_histories(void **state)
     }
     struct lode_coord_txn_result result;
     for (int i = 0; i < 40; i++)
-        assert_int_equal(lode_coord_txn(c, &(struct lode_coord_txn){.ops = ops, .n_ops = LODE_COORD_OPS_MAX}, &result, NULL), 0);
+        assert_int_equal(
+            lode_coord_txn(c, &(struct lode_coord_txn){.ops = ops, .n_ops = LODE_COORD_OPS_MAX},
+                           &result, NULL),
+            0);
     struct lode_coord_watch *w = watch(c, "", 1);
     size_t n = 0;
     for (uint64_t told = 0; told < result.revision;) {

@@ -1,4 +1,5 @@
-/* Histories of concurrent clients are linearizable, on every coord. LODE_TEST_SEED repeats a run. */
+/* Histories of concurrent clients are linearizable, on every coord. LODE_TEST_SEED repeats a run.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -17,17 +17,35 @@ static enum lin_verdict check(const struct lin_op *ops, size_t n)
 }
 
 /* Shorthands: key 0 of object 0. */
-#define WRITE(v, rev, from, to) {.kind = LIN_WRITE, .mask = 1, .done = true, .value = {v}, .revision = rev, .call = from, .ret = to}
-#define READ(v, from, to) {.kind = LIN_GET, .value = {v}, .call = from, .ret = to}
-#define SWAP(e, v, ok, rev, from, to)                                                                                  \
-    {.kind = LIN_WRITE, .mask = 1, .compared = 1, .done = ok, .expect = {e}, .value = {v}, .revision = rev, .call = from, .ret = to}
-#define LOST(v, from) {.kind = LIN_WRITE, .mask = 1, .unknown = true, .value = {v}, .call = from}
+#define WRITE(v, rev, from, to)                                                                    \
+    {                                                                                              \
+        .kind = LIN_WRITE, .mask = 1, .done = true, .value = {v}, .revision = rev, .call = from,   \
+        .ret = to                                                                                  \
+    }
+#define READ(v, from, to)                                                                          \
+    {                                                                                              \
+        .kind = LIN_GET, .value = {v}, .call = from, .ret = to                                     \
+    }
+#define SWAP(e, v, ok, rev, from, to)                                                              \
+    {                                                                                              \
+        .kind = LIN_WRITE, .mask = 1, .compared = 1, .done = ok, .expect = {e}, .value = {v},      \
+        .revision = rev, .call = from, .ret = to                                                   \
+    }
+#define LOST(v, from)                                                                              \
+    {                                                                                              \
+        .kind = LIN_WRITE, .mask = 1, .unknown = true, .value = {v}, .call = from                  \
+    }
 
 static void passes_what_is_right(void **state)
 {
-    const struct lin_op one_after_the_other[] = {READ(0, 0, 1), WRITE(5, 1, 2, 3), READ(5, 4, 5), SWAP(5, 6, true, 2, 6, 7),
-                                                 SWAP(5, 7, false, 0, 8, 9), READ(6, 10, 11)};
-    const struct lin_op overlapping[] = {WRITE(1, 1, 0, 10), WRITE(2, 2, 0, 10), READ(1, 1, 9), READ(2, 1, 9), READ(2, 11, 12)};
+    const struct lin_op one_after_the_other[] = {READ(0, 0, 1),
+                                                 WRITE(5, 1, 2, 3),
+                                                 READ(5, 4, 5),
+                                                 SWAP(5, 6, true, 2, 6, 7),
+                                                 SWAP(5, 7, false, 0, 8, 9),
+                                                 READ(6, 10, 11)};
+    const struct lin_op overlapping[] = {WRITE(1, 1, 0, 10), WRITE(2, 2, 0, 10), READ(1, 1, 9),
+                                         READ(2, 1, 9), READ(2, 11, 12)};
     const struct lin_op early_and_late[] = {WRITE(1, 1, 0, 10), READ(1, 1, 2), READ(1, 11, 12)};
     assert_int_equal(check(one_after_the_other, LODE_ARRAY_LEN(one_after_the_other)), LIN_OK);
     assert_int_equal(check(overlapping, LODE_ARRAY_LEN(overlapping)), LIN_OK);
@@ -38,8 +56,10 @@ static void passes_what_is_right(void **state)
 static void catches_what_is_wrong(void **state)
 {
     const struct lin_op stale[] = {WRITE(1, 1, 0, 1), WRITE(2, 2, 2, 3), READ(1, 4, 5)};
-    const struct lin_op back_and_forth[] = {WRITE(1, 1, 0, 1), WRITE(2, 2, 2, 20), READ(2, 3, 4), READ(1, 5, 6)};
-    const struct lin_op lost_update[] = {WRITE(1, 1, 0, 1), SWAP(1, 2, true, 2, 2, 9), SWAP(1, 3, true, 3, 2, 9)};
+    const struct lin_op back_and_forth[] = {WRITE(1, 1, 0, 1), WRITE(2, 2, 2, 20), READ(2, 3, 4),
+                                            READ(1, 5, 6)};
+    const struct lin_op lost_update[] = {WRITE(1, 1, 0, 1), SWAP(1, 2, true, 2, 2, 9),
+                                         SWAP(1, 3, true, 3, 2, 9)};
     const struct lin_op from_nowhere[] = {WRITE(1, 1, 0, 1), READ(7, 2, 3)};
     const struct lin_op from_the_future[] = {READ(1, 0, 1), WRITE(1, 1, 2, 3)};
     const struct lin_op refused_for_no_reason[] = {WRITE(1, 1, 0, 1), SWAP(1, 2, false, 0, 2, 3)};
@@ -59,8 +79,10 @@ static void lost_answers_may_or_may_not_have_happened(void **state)
 {
     const struct lin_op happened[] = {WRITE(1, 1, 0, 1), LOST(2, 2), READ(2, 10, 11)};
     const struct lin_op did_not[] = {WRITE(1, 1, 0, 1), LOST(2, 2), READ(1, 10, 11)};
-    const struct lin_op happened_late[] = {WRITE(1, 1, 0, 1), LOST(2, 2), READ(1, 10, 11), READ(2, 12, 13)};
-    const struct lin_op undone[] = {WRITE(1, 1, 0, 1), LOST(2, 2), READ(2, 10, 11), READ(1, 12, 13)};
+    const struct lin_op happened_late[] = {WRITE(1, 1, 0, 1), LOST(2, 2), READ(1, 10, 11),
+                                           READ(2, 12, 13)};
+    const struct lin_op undone[] = {WRITE(1, 1, 0, 1), LOST(2, 2), READ(2, 10, 11),
+                                    READ(1, 12, 13)};
     const struct lin_op too_early[] = {READ(2, 0, 1), LOST(2, 2)};
     assert_int_equal(check(happened, LODE_ARRAY_LEN(happened)), LIN_OK);
     assert_int_equal(check(did_not, LODE_ARRAY_LEN(did_not)), LIN_OK);
@@ -71,12 +93,21 @@ static void lost_answers_may_or_may_not_have_happened(void **state)
 
 static void pairs_are_seen_whole(void **state)
 {
-    const struct lin_op both = {.kind = LIN_WRITE, .mask = 3, .done = true, .value = {1, 2}, .revision = 1, .call = 0, .ret = 10};
+    const struct lin_op both = {.kind = LIN_WRITE,
+                                .mask = 3,
+                                .done = true,
+                                .value = {1, 2},
+                                .revision = 1,
+                                .call = 0,
+                                .ret = 10};
     const struct lin_op half[] = {both, {.kind = LIN_SNAP, .value = {1, 0}, .call = 1, .ret = 9}};
-    const struct lin_op whole[] = {both, {.kind = LIN_SNAP, .value = {1, 2}, .call = 1, .ret = 9},
+    const struct lin_op whole[] = {both,
+                                   {.kind = LIN_SNAP, .value = {1, 2}, .call = 1, .ret = 9},
                                    {.kind = LIN_SNAP, .value = {0, 0}, .call = 1, .ret = 9}};
-    const struct lin_op torn[] = {both, {.kind = LIN_GET, .key = 0, .value = {1}, .call = 1, .ret = 2},
-                                  {.kind = LIN_GET, .key = 1, .value = {0, 0}, .call = 3, .ret = 4}};
+    const struct lin_op torn[] = {
+        both,
+        {.kind = LIN_GET, .key = 0, .value = {1}, .call = 1, .ret = 2},
+        {.kind = LIN_GET, .key = 1, .value = {0, 0}, .call = 3, .ret = 4}};
     assert_int_equal(check(half, 2), LIN_BAD);
     assert_int_equal(check(whole, 3), LIN_OK);
     assert_int_equal(check(torn, 3), LIN_BAD);
@@ -95,7 +126,10 @@ static size_t simulate(struct lin_op *ops, uint64_t *seed)
         call = call <= free_at[client] ? free_at[client] + 1 : call;
         if (call > moment)
             call = moment;
-        ops[i] = (struct lin_op){.kind = LIN_GET, .client = client, .call = call, .value = {value},
+        ops[i] = (struct lin_op){.kind = LIN_GET,
+                                 .client = client,
+                                 .call = call,
+                                 .value = {value},
                                  .ret = moment + 1 + (int64_t)(kit_random(seed) % 60)};
         free_at[client] = ops[i].ret;
         if (kit_random(seed) % 2) {
@@ -118,7 +152,8 @@ static bool make_stale(struct lin_op *ops, uint64_t *seed)
             /* a write that was over before another one began, which was over before the read */
             bool older = ops[w].kind == LIN_WRITE && ops[w].value[0] != ops[r].value[0];
             for (size_t over = w + 1; older && over < r; over++) {
-                if (ops[over].kind == LIN_WRITE && ops[over].call > ops[w].ret && ops[over].ret < ops[r].call) {
+                if (ops[over].kind == LIN_WRITE && ops[over].call > ops[w].ret &&
+                    ops[over].ret < ops[r].call) {
                     ops[r].value[0] = ops[w].value[0];
                     return true;
                 }

@@ -1,4 +1,5 @@
-/* The SQLite coord when the system beneath it fails: each call, at each of its uses; power cuts; a full disk. */
+/* The SQLite coord when the system beneath it fails: each call, at each of its uses; power cuts; a
+ * full disk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,8 +18,8 @@
 struct world {
     char *dir;
     char url[96], path[96];
-    int acknowledged;     /* writes that were answered 0 */
-    int open_ended;       /* 1 when the last was answered UNAVAILABLE or TIMEOUT */
+    int acknowledged; /* writes that were answered 0 */
+    int open_ended;   /* 1 when the last was answered UNAVAILABLE or TIMEOUT */
     bool lease_held;
 };
 
@@ -30,7 +31,8 @@ static void name_world(struct world *w)
 
 static void empty_dir(struct world *w)
 {
-    static const char *const names[] = {"coord.db", "coord.db-wal", "coord.db-shm", "coord.db-queue", "copy", "coord.db.bak-1"};
+    static const char *const names[] = {"coord.db",       "coord.db-wal", "coord.db-shm",
+                                        "coord.db-queue", "copy",         "coord.db.bak-1"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(names); i++) {
         char path[128];
         snprintf(path, sizeof path, "%s/%s", w->dir, names[i]);
@@ -67,7 +69,8 @@ static int write_pair(struct world *w, struct lode_coord *c, int n, struct lode_
 {
     char value[16];
     snprintf(value, sizeof value, "%d", n);
-    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "n", value, strlen(value), 0}, {LODE_COORD_PUT, "m", value, strlen(value), 0}};
+    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "n", value, strlen(value), 0},
+                                  {LODE_COORD_PUT, "m", value, strlen(value), 0}};
     struct lode_coord_txn_result result;
     int r = lode_coord_txn(c, &(struct lode_coord_txn){.ops = ops, .n_ops = 2}, &result, err);
     if (r == 0)
@@ -101,8 +104,10 @@ static int value_of(struct lode_coord *c, const char *key)
     return value ? (int)strtol(value, NULL, 10) : 0;
 }
 
-/* What was promised is there; what was refused is not; nothing is half done; and it can be written again. */
-static void check_writes(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err)
+/* What was promised is there; what was refused is not; nothing is half done; and it can be written
+ * again. */
+static void check_writes(void *arg, const struct fault_shot *shot, int result,
+                         const struct lode_err *err)
 {
     struct world *w = arg;
     struct lode_coord *c = kit_open(w->url, NULL);
@@ -136,7 +141,11 @@ static struct world *new_world(void)
 static void each_call_fails_on_a_new_database(void **state)
 {
     struct world *w = new_world();
-    struct fault_scenario s = {.name = "coord-new", .prepare = prepare_new, .run = run_writes, .check = check_writes, .arg = w};
+    struct fault_scenario s = {.name = "coord-new",
+                               .prepare = prepare_new,
+                               .run = run_writes,
+                               .check = check_writes,
+                               .arg = w};
     fault_walk(&s);
     kit_remove_dir(w->dir);
 }
@@ -144,7 +153,11 @@ static void each_call_fails_on_a_new_database(void **state)
 static void each_call_fails_on_a_used_database(void **state)
 {
     struct world *w = new_world();
-    struct fault_scenario s = {.name = "coord-used", .prepare = prepare_used, .run = run_writes, .check = check_writes, .arg = w};
+    struct fault_scenario s = {.name = "coord-used",
+                               .prepare = prepare_used,
+                               .run = run_writes,
+                               .check = check_writes,
+                               .arg = w};
     fault_walk(&s);
     kit_remove_dir(w->dir);
 }
@@ -152,8 +165,12 @@ static void each_call_fails_on_a_used_database(void **state)
 static void sqlite_runs_out_of_memory(void **state)
 {
     struct world *w = new_world();
-    struct fault_scenario s = {.name = "coord-sqlite-memory", .prepare = prepare_used, .run = run_writes, .check = check_writes,
-                               .arg = w, .kinds = 1u << FAULT_SQLITE_MALLOC};
+    struct fault_scenario s = {.name = "coord-sqlite-memory",
+                               .prepare = prepare_used,
+                               .run = run_writes,
+                               .check = check_writes,
+                               .arg = w,
+                               .kinds = 1u << FAULT_SQLITE_MALLOC};
     fault_walk(&s);
     kit_remove_dir(w->dir);
 }
@@ -161,8 +178,14 @@ static void sqlite_runs_out_of_memory(void **state)
 static void power_is_cut(void **state)
 {
     struct world *w = new_world();
-    struct fault_scenario s = {.name = "coord-power", .prepare = prepare_used, .run = run_writes, .check = check_writes, .arg = w,
-                               .kinds = 1u << FAULT_SYNC | 1u << FAULT_WRITE, .power_cut = true, .track = w->dir};
+    struct fault_scenario s = {.name = "coord-power",
+                               .prepare = prepare_used,
+                               .run = run_writes,
+                               .check = check_writes,
+                               .arg = w,
+                               .kinds = 1u << FAULT_SYNC | 1u << FAULT_WRITE,
+                               .power_cut = true,
+                               .track = w->dir};
     fault_walk(&s);
     kit_remove_dir(w->dir);
 }
@@ -182,7 +205,8 @@ static int run_backup(void *arg, struct lode_err *err)
     return r;
 }
 
-static void check_backup(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err)
+static void check_backup(void *arg, const struct fault_shot *shot, int result,
+                         const struct lode_err *err)
 {
     struct world *w = arg;
     char to[128];
@@ -200,7 +224,11 @@ static void check_backup(void *arg, const struct fault_shot *shot, int result, c
 static void each_call_of_a_backup_fails(void **state)
 {
     struct world *w = new_world();
-    struct fault_scenario s = {.name = "coord-backup", .prepare = prepare_used, .run = run_backup, .check = check_backup, .arg = w};
+    struct fault_scenario s = {.name = "coord-backup",
+                               .prepare = prepare_used,
+                               .run = run_backup,
+                               .check = check_backup,
+                               .arg = w};
     fault_walk(&s);
     kit_remove_dir(w->dir);
 }
@@ -248,7 +276,8 @@ static void a_full_disk_is_said_and_survived(void **state)
     kit_remove_dir(w->dir);
 }
 
-/* After a sync that failed the answer is open; the next write takes a new connection and is good again. */
+/* After a sync that failed the answer is open; the next write takes a new connection and is good
+ * again. */
 static void a_failed_sync_is_not_forgotten(void **state)
 {
     struct world *w = new_world();

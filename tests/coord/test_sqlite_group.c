@@ -1,4 +1,5 @@
-/* The writers of the SQLite coord: one sync serves many, none is acknowledged before it, none starves. */
+/* The writers of the SQLite coord: one sync serves many, none is acknowledged before it, none
+ * starves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -64,9 +66,9 @@ struct client {
     struct lode_coord *c;
     int id;
     uint64_t revisions[WRITES];
-    int lost;           /* transactions refused for their lease */
-    bool early;         /* acknowledged before a sync that began after it was asked */
-    bool failed;
+    int lost;   /* transactions refused for their lease */
+    bool early; /* acknowledged before a sync that began after it was asked */
+    volatile bool failed;
 };
 
 static void *write_all(void *arg)
@@ -78,12 +80,14 @@ static void *write_all(void *arg)
         struct lode_coord_op op = {LODE_COORD_PUT, key, "v", 1, 0};
         struct lode_coord_txn_result result = {0};
         uint64_t syncs = fault_count(FAULT_SYNC);
-        if (lode_coord_txn(self->c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, NULL) < 0)
+        if (lode_coord_txn(self->c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result,
+                           NULL) < 0)
             self->failed = true;
         self->early |= fault_count(FAULT_SYNC) == syncs;
         self->revisions[i] = result.revision;
         op.lease = 999; /* a lease that there is not: this one is undone, its neighbours are not */
-        self->lost += lode_coord_txn(self->c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, NULL) == LODE_LOST_LEASE;
+        self->lost += lode_coord_txn(self->c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1},
+                                     &result, NULL) == LODE_LOST_LEASE;
     }
     return NULL;
 }
@@ -105,8 +109,9 @@ static void run_clients(struct lode_coord *c, struct client *clients)
         pthread_join(threads[i], NULL);
 }
 
-/* With every sync slowed to 5 ms: without sharing, 16 clients would reach 200 writes a second only if the disk did
- * nothing else; sharing gives many times that, and the count of syncs proves that it is sharing. */
+/* With every sync slowed to 5 ms: without sharing, 16 clients would reach 200 writes a second only
+ * if the disk did nothing else; sharing gives many times that, and the count of syncs proves that
+ * it is sharing. */
 static void groups_share_syncs(void **state)
 {
     static struct client clients[CLIENTS];
@@ -121,8 +126,8 @@ static void groups_share_syncs(void **state)
     fault_slow_sync(0);
     uint64_t syncs = fault_count(FAULT_SYNC);
     double per_second = CLIENTS * WRITES * 1000.0 / (double)(took ? took : 1);
-    fprintf(stderr, "%d writes of %d clients: %.0f a second, %.2f syncs each\n", CLIENTS * WRITES, CLIENTS, per_second,
-            (double)syncs / (CLIENTS * WRITES));
+    fprintf(stderr, "%d writes of %d clients: %.0f a second, %.2f syncs each\n", CLIENTS * WRITES,
+            CLIENTS, per_second, (double)syncs / (CLIENTS * WRITES));
     for (int i = 0; i < CLIENTS; i++) {
         assert_false(clients[i].failed);
         assert_false(clients[i].early);
@@ -149,7 +154,8 @@ static void *put_in_vain(void *arg)
     struct lode_coord_op op = {LODE_COORD_PUT, key, "v", 1, 0};
     struct lode_coord_txn_result result;
     for (int i = 0; i < 5; i++)
-        self->failed |= lode_coord_txn(self->c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, NULL) != LODE_UNAVAILABLE;
+        self->failed |= lode_coord_txn(self->c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1},
+                                       &result, NULL) != LODE_UNAVAILABLE;
     return NULL;
 }
 
@@ -173,6 +179,48 @@ static void without_a_sync_nothing_is_acknowledged(void **state)
     fault_slow_sync(0);
     kit_put(c, "again", "v");
     assert_false(kit_has(c, "vain/0"));
+}
+
+/* ---- the log of the database ---- */
+
+static void *read_on(void *arg)
+{
+    struct client *self = arg;
+    while (!self->failed) {
+        struct lode_coord_kvs kvs;
+        if (lode_coord_range(self->c, "", NULL, 1000, &kvs, NULL) < 0)
+            return arg;
+        lode_coord_kvs_release(&kvs);
+    }
+    return NULL;
+}
+
+/* It is moved into the database on the way, though somebody always reads. */
+static void the_write_ahead_log_stays_short(void **state)
+{
+    static char value[20000];
+    struct client reader = {.c = kit_open(url, NULL)};
+    char key[32], wal[80];
+    struct stat st;
+    off_t longest = 0;
+    pthread_t thread;
+    memset(value, 'v', sizeof value - 1);
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    assert_int_equal(pthread_create(&thread, NULL, read_on, &reader), 0);
+    for (int i = 0; i < 1500; i++) { /* about 13 pages each, 76 MiB */
+        snprintf(key, sizeof key, "k%d", i % 10);
+        kit_put(reader.c, key, value);
+        longest = stat(wal, &st) == 0 && st.st_size > longest ? st.st_size : longest;
+    }
+    reader.failed = true;
+    void *wrong;
+    pthread_join(thread, &wrong);
+    assert_null(wrong);
+    fprintf(stderr, "the log was at most %.1f MiB long, the database is %.1f MiB\n",
+            (double)longest / 1048576, stat(path, &st) == 0 ? (double)st.st_size / 1048576 : 0);
+    assert_true(longest > 0 && longest < 45 << 20);
+    lode_coord_close(reader.c);
+    assert_int_not_equal(stat(wal, &st), 0);
 }
 
 /* ---- deadlines ---- */
@@ -199,7 +247,8 @@ static void *put_one(void *c)
     return right ? NULL : c;
 }
 
-/* Another program holds the database: all wait their time, none longer, and afterwards all is well. */
+/* Another program holds the database: all wait their time, none longer, and afterwards all is well.
+ */
 static void waits_until_its_deadline_and_recovers(void **state)
 {
     _cleanup_coord_ struct lode_coord *c = open_impatient(150);
@@ -227,7 +276,7 @@ static struct {
     volatile long acknowledged[CLIENTS];
     volatile long worst_ms[CLIENTS];
     volatile int failed;
-} *shared;
+} * shared;
 
 static void map_shared(void)
 {
@@ -251,7 +300,8 @@ static void writer_process(int id, int64_t until)
         snprintf(value, sizeof value, "%ld", n);
         op.len = strlen(value);
         int64_t asked = lode_mono_ms();
-        if (lode_coord_txn(c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, &err) < 0) {
+        if (lode_coord_txn(c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, &err) <
+            0) {
             fprintf(stderr, "writer %d: %s\n", id, err.text);
             shared->failed++;
             break;
@@ -284,7 +334,8 @@ static void no_process_starves(void **state)
         most = shared->acknowledged[i] > most ? shared->acknowledged[i] : most;
         worst = shared->worst_ms[i] > worst ? shared->worst_ms[i] : worst;
     }
-    fprintf(stderr, "writes of a process: %ld to %ld, the slowest took %ld ms\n", least, most, worst);
+    fprintf(stderr, "writes of a process: %ld to %ld, the slowest took %ld ms\n", least, most,
+            worst);
     assert_int_equal(shared->failed, 0);
     assert_true(least > 0 && least * 2 > most);
     munmap(shared, sizeof *shared);
@@ -351,6 +402,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_answer_comes_after_a_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(groups_share_syncs, setup, teardown),
         cmocka_unit_test_setup_teardown(without_a_sync_nothing_is_acknowledged, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_write_ahead_log_stays_short, setup, teardown),
         cmocka_unit_test_setup_teardown(waits_until_its_deadline_and_recovers, setup, teardown),
         cmocka_unit_test_setup_teardown(no_process_starves, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_kills, setup, teardown),

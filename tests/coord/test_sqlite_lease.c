@@ -1,4 +1,5 @@
-/* Leases of the SQLite coord and clocks: jumps of the wall clock, suspend, reboot, killed and stopped holders. */
+/* Leases of the SQLite coord and clocks: jumps of the wall clock, suspend, reboot, killed and
+ * stopped holders. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -173,7 +174,8 @@ static void a_stopped_process_knows(void **state)
         struct lode_coord_txn_result result;
         if (lode_lease_check(lease, NULL) != LODE_LOST_LEASE)
             _exit(3);
-        if (lode_coord_txn(c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, NULL) != LODE_LOST_LEASE)
+        if (lode_coord_txn(c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, NULL) !=
+            LODE_LOST_LEASE)
             _exit(4);
         lode_lease_stop(lease);
         lode_coord_close(c);

@@ -1,4 +1,5 @@
-/* Where the SQLite coord may lie: local file systems of one machine; what it does with databases of other schemas. */
+/* Where the SQLite coord may lie: local file systems of one machine; what it does with databases of
+ * other schemas. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +39,8 @@ static int teardown(void **state)
 static int try_open(bool create, bool read_only, const char *const *options, struct lode_err *err)
 {
     struct lode_coord *c = NULL;
-    struct lode_coord_config config = {.url = url, .create = create, .read_only = read_only, .options = options};
+    struct lode_coord_config config = {
+        .url = url, .create = create, .read_only = read_only, .options = options};
     int r = lode_coord_open(&config, &c, err);
     lode_coord_close(c);
     return r;
@@ -66,8 +68,9 @@ static void refuses_file_systems_of_several_machines(void **state)
     static const struct {
         uint32_t magic;
         const char *name;
-    } bad[] = {{0x6969, "NFS"},     {0xff534d42, "CIFS"},  {0xfe534d42, "SMB2"}, {0x65735546, "FUSE"},
-               {0x01021997, "9p"},  {0x0bd00bd0, "Lustre"}, {0x47504653, "GPFS"}, {0x00c36400, "Ceph"}};
+    } bad[] = {{0x6969, "NFS"},      {0xff534d42, "CIFS"}, {0xfe534d42, "SMB2"},
+               {0x65735546, "FUSE"}, {0x01021997, "9p"},   {0x0bd00bd0, "Lustre"},
+               {0x47504653, "GPFS"}, {0x00c36400, "Ceph"}};
     for (size_t i = 0; i < LODE_ARRAY_LEN(bad); i++) {
         struct lode_err err = {0};
         world_file_system(bad[i].magic);
@@ -77,7 +80,8 @@ static void refuses_file_systems_of_several_machines(void **state)
         assert_non_null(strstr(err.text, dir));
         assert_false(exists(""));
     }
-    static const uint32_t good[] = {0xef53 /* ext4 */, 0x58465342 /* xfs */, 0x9123683e /* btrfs */, 0x2fc12fc1 /* zfs */,
+    static const uint32_t good[] = {0xef53 /* ext4 */,      0x58465342 /* xfs */,
+                                    0x9123683e /* btrfs */, 0x2fc12fc1 /* zfs */,
                                     0x01021994 /* tmpfs */, 0x794c7630 /* overlay */};
     for (size_t i = 0; i < LODE_ARRAY_LEN(good); i++) {
         world_file_system(good[i]);
@@ -99,7 +103,8 @@ static void refuses_another_machines_database(void **state)
     world_boot("boot-a2"); /* rebooted: the same machine */
     assert_int_equal(try_open(false, false, NULL, NULL), 0);
     world_machine("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
-    assert_int_equal(try_open(false, false, NULL, NULL), 0); /* another container, the same running kernel */
+    assert_int_equal(try_open(false, false, NULL, NULL),
+                     0); /* another container, the same running kernel */
     world_machine("cccccccccccccccccccccccccccccccc");
     world_boot("boot-c");
     assert_int_equal(try_open(false, false, NULL, &err), LODE_DENIED);
@@ -122,7 +127,8 @@ static void a_machine_without_an_id_is_let_in(void **state)
     world_boot("boot-2");
     assert_int_equal(try_open(false, false, NULL, NULL), 0);
     world_boot("");
-    assert_int_equal(try_open(false, false, NULL, NULL), LODE_UNSUPPORTED); /* leases need a boot id */
+    assert_int_equal(try_open(false, false, NULL, NULL),
+                     LODE_UNSUPPORTED); /* leases need a boot id */
 }
 
 /* ---- opening ---- */
@@ -153,7 +159,8 @@ static void refuses_what_is_not_ours(void **state)
     assert_non_null(strstr(err.text, path));
     sql("SELECT x FROM t");
     assert_int_equal(truncate(path, 0), 0);
-    assert_int_equal(try_open(false, false, NULL, NULL), LODE_NOT_FOUND); /* empty: as after a crash in init */
+    assert_int_equal(try_open(false, false, NULL, NULL),
+                     LODE_NOT_FOUND); /* empty: as after a crash in init */
     assert_int_equal(try_open(true, false, NULL, NULL), 0);
     char wal[96];
     snprintf(wal, sizeof wal, "%s-wal", path);
@@ -186,7 +193,9 @@ static void notices_an_upgrade_beneath_it(void **state)
     struct lode_coord_txn_result result;
     kit_put(c, "k", "v");
     sql("PRAGMA user_version = 99");
-    assert_int_equal(lode_coord_txn(c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, NULL), LODE_SCHEMA);
+    assert_int_equal(
+        lode_coord_txn(c, &(struct lode_coord_txn){.ops = &op, .n_ops = 1}, &result, NULL),
+        LODE_SCHEMA);
     lode_coord_close(c);
 }
 
@@ -235,8 +244,11 @@ static void upgrades_an_older_schema_after_a_copy(void **state)
     sqlite3 *db;
     sqlite3_stmt *s;
     assert_int_equal(sqlite3_open_v2(bak, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM lode_kv", -1, &s, NULL),
-                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(
+            db, "SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM lode_kv", -1,
+            &s, NULL),
+        SQLITE_OK);
     assert_int_equal(sqlite3_step(s), SQLITE_ROW);
     assert_int_equal(sqlite3_column_int(s, 0), 3);
     assert_int_equal(sqlite3_column_int(s, 1), 1);
@@ -251,7 +263,10 @@ static char *schema_of(const char *file)
     sqlite3 *db;
     sqlite3_stmt *s;
     assert_int_equal(sqlite3_open_v2(file, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name", -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(db, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name",
+                           -1, &s, NULL),
+        SQLITE_OK);
     while (sqlite3_step(s) == SQLITE_ROW) {
         char *more = lode_asprintf("%s%s;\n", text, (const char *)sqlite3_column_text(s, 0));
         lode_free(text);

@@ -1,4 +1,5 @@
-/* Sharing the SQLite coord's file: a projection in the same transactions, backup of the live database, recover. */
+/* Sharing the SQLite coord's file: a projection in the same transactions, backup of the live
+ * database, recover. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,12 +42,14 @@ static void path_in(char out[128], const char *name)
 
 static int make_table(void *arg, sqlite3 *db, struct lode_err *err)
 {
-    const char *sql = "CREATE TABLE IF NOT EXISTS lengths (key TEXT PRIMARY KEY, n INTEGER);"
-                      "CREATE TABLE IF NOT EXISTS seen (revision INTEGER); INSERT INTO seen VALUES (0)";
+    const char *sql =
+        "CREATE TABLE IF NOT EXISTS lengths (key TEXT PRIMARY KEY, n INTEGER);"
+        "CREATE TABLE IF NOT EXISTS seen (revision INTEGER); INSERT INTO seen VALUES (0)";
     return sqlite3_exec(db, sql, NULL, NULL, NULL) ? lode_sqlite_err(err, db, "make_table") : 0;
 }
 
-static int project(void *arg, sqlite3 *db, const struct lode_coord_event *events, size_t n, struct lode_err *err)
+static int project(void *arg, sqlite3 *db, const struct lode_coord_event *events, size_t n,
+                   struct lode_err *err)
 {
     uint64_t revision;
     int r = lode_coord_sqlite_revision(db, &revision, err);
@@ -57,9 +60,12 @@ static int project(void *arg, sqlite3 *db, const struct lode_coord_event *events
         if (put && strcmp(e->kv.value, "refuse") == 0)
             return lode_err_set(err, LODE_HELD, "the hook refuses");
         assert_int_equal(e->revision, revision);
-        char *sql = put ? sqlite3_mprintf("INSERT OR REPLACE INTO lengths VALUES (%Q, %d); UPDATE seen SET revision = %lld", e->kv.key,
-                                          (int)e->kv.len, (long long)revision)
-                        : sqlite3_mprintf("DELETE FROM lengths WHERE key = %Q; UPDATE seen SET revision = %lld", e->kv.key, (long long)revision);
+        char *sql = put ? sqlite3_mprintf("INSERT OR REPLACE INTO lengths VALUES (%Q, %d); UPDATE "
+                                          "seen SET revision = %lld",
+                                          e->kv.key, (int)e->kv.len, (long long)revision)
+                        : sqlite3_mprintf(
+                              "DELETE FROM lengths WHERE key = %Q; UPDATE seen SET revision = %lld",
+                              e->kv.key, (long long)revision);
         int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
         sqlite3_free(sql);
         if (rc)
@@ -100,9 +106,12 @@ static void a_projection_shares_the_transaction(void **state)
     assert_int_equal(lode_coord_sqlite_revision(db, &revision, NULL), 0);
     assert_int_equal(revision, last);
     /* what the hook refuses did not happen at all */
-    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "a", "x", 1, 0}, {LODE_COORD_PUT, "c", "refuse", 6, 0}};
+    struct lode_coord_op ops[] = {{LODE_COORD_PUT, "a", "x", 1, 0},
+                                  {LODE_COORD_PUT, "c", "refuse", 6, 0}};
     struct lode_coord_txn_result result;
-    assert_int_equal(lode_coord_txn(c, &(struct lode_coord_txn){.ops = ops, .n_ops = 2}, &result, &err), LODE_HELD);
+    assert_int_equal(
+        lode_coord_txn(c, &(struct lode_coord_txn){.ops = ops, .n_ops = 2}, &result, &err),
+        LODE_HELD);
     assert_string_equal(err.text, "the hook refuses");
     assert_int_equal(kit_revision(c), last);
     assert_int_equal(number(db, "SELECT n FROM lengths WHERE key = 'a'"), 4);
@@ -115,7 +124,8 @@ static void a_projection_shares_the_transaction(void **state)
     assert_int_equal(lode_coord_lease_revoke(c, lease, NULL), 0);
     assert_int_equal(number(db, "SELECT count(*) FROM lengths"), 1);
     assert_int_equal(number(db, "SELECT revision FROM seen"), kit_revision(c));
-    assert_int_not_equal(sqlite3_exec(db, "DELETE FROM lengths", NULL, NULL, NULL), SQLITE_OK); /* for reading only */
+    assert_int_not_equal(sqlite3_exec(db, "DELETE FROM lengths", NULL, NULL, NULL),
+                         SQLITE_OK); /* for reading only */
     sqlite3_close_v2(db);
     lode_coord_close(c);
 }
@@ -183,9 +193,11 @@ static void *write_pairs(void *arg)
     while (!p->stop) {
         snprintf(value, 32, "%ld", ++p->n);
         value[strlen(value)] = ' ';
-        struct lode_coord_op ops[] = {{LODE_COORD_PUT, "left", value, sizeof value, 0}, {LODE_COORD_PUT, "right", value, sizeof value, 0}};
+        struct lode_coord_op ops[] = {{LODE_COORD_PUT, "left", value, sizeof value, 0},
+                                      {LODE_COORD_PUT, "right", value, sizeof value, 0}};
         struct lode_coord_txn_result result;
-        if (lode_coord_txn(p->c, &(struct lode_coord_txn){.ops = ops, .n_ops = 2}, &result, NULL) < 0)
+        if (lode_coord_txn(p->c, &(struct lode_coord_txn){.ops = ops, .n_ops = 2}, &result, NULL) <
+            0)
             return p;
     }
     return NULL;
@@ -246,7 +258,9 @@ static void backs_up_while_others_write(void **state)
     pthread_join(thread, &failed);
     assert_null(failed);
     lode_coord_close(p.c);
-    assert_int_equal(count_files(), 2 + 5 + 2 * 5); /* each database with its queue, each backup alone: no leavings */
+    assert_int_equal(count_files(),
+                     2 + 5 +
+                         2 * 5); /* each database with its queue, each backup alone: no leavings */
 }
 
 static void refuses_damaged_backups(void **state)

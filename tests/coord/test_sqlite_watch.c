@@ -1,4 +1,5 @@
-/* Watches across processes: soon, at no cost while nothing happens, and whatever becomes of the committer. */
+/* Watches across processes: soon, at no cost while nothing happens, and whatever becomes of the
+ * committer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,11 +84,13 @@ static double p99_ms(void)
     assert_int_equal(status, 0);
     lode_coord_watch_close(w);
     qsort(late, EVENTS, sizeof *late, by_number);
-    fprintf(stderr, "commit to event in another process: median %.2f ms, p99 %.2f ms\n", late[EVENTS / 2], late[EVENTS * 99 / 100]);
+    fprintf(stderr, "commit to event in another process: median %.2f ms, p99 %.2f ms\n",
+            late[EVENTS / 2], late[EVENTS * 99 / 100]);
     return late[EVENTS * 99 / 100];
 }
 
-/* A machine that is busy with other tests may need a second chance; a mechanism that is slow never makes it. */
+/* A machine that is busy with other tests may need a second chance; a mechanism that is slow never
+ * makes it. */
 static void hears_within_50_ms(void **state)
 {
     double best = 1e9;
@@ -108,10 +111,11 @@ static void hears_of_commits_that_nobody_announced(void **state)
     uint64_t r = kit_put(c, "k", "1");
     assert_int_equal(lode_coord_watch(c, "k", r + 1, &w, NULL), 0);
     sqlite3 *db;
-    char *sql = sqlite3_mprintf("BEGIN IMMEDIATE; UPDATE lode_kv SET value = x'32', modified = %llu WHERE key = 'k';"
-                                "INSERT INTO lode_log VALUES (%llu << 20, 0, 'k', x'32', %llu, 0);"
-                                "UPDATE lode_state SET revision = %llu; COMMIT",
-                                r + 1, r + 1, r, r + 1);
+    char *sql = sqlite3_mprintf(
+        "BEGIN IMMEDIATE; UPDATE lode_kv SET value = x'32', modified = %llu WHERE key = 'k';"
+        "INSERT INTO lode_log VALUES (%llu << 20, 0, 'k', x'32', %llu, 0);"
+        "UPDATE lode_state SET revision = %llu; COMMIT",
+        r + 1, r + 1, r, r + 1);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     int64_t before = lode_mono_ms();
     assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
@@ -129,7 +133,8 @@ static double cpu_ms(void)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
 }
 
 static void costs_nothing_while_nothing_happens(void **state)

@@ -1,4 +1,5 @@
-/* The fair queue of processes: one at a time, in order, through kills, until each one's own deadline. */
+/* The fair queue of processes: one at a time, in order, through kills, until each one's own
+ * deadline. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +33,7 @@ static struct {
     volatile int order[CROWD];
     volatile int arrived;
     volatile int ready;
-} *shared;
+} * shared;
 
 static int setup(void **state)
 {
@@ -204,7 +205,8 @@ static void survives_kills(void **state)
     end(waiter);
     assert_int_equal(lode_turn_take(t, lode_mono_ms() + 50, NULL), LODE_TIMEOUT);
     end(holder);
-    assert_int_equal(lode_turn_take(t, lode_mono_ms() + 50, NULL), LODE_TIMEOUT); /* `next` has it now */
+    assert_int_equal(lode_turn_take(t, lode_mono_ms() + 50, NULL),
+                     LODE_TIMEOUT); /* `next` has it now */
     end(next);
     int64_t before = lode_mono_ms();
     assert_int_equal(lode_turn_take(t, before + 5000, NULL), 0);
