@@ -173,7 +173,7 @@ static void run_processes(struct client *clients, uint64_t seed)
 {
     pid_t children[CLIENTS];
     for (int i = 0; i < CLIENTS; i++) {
-        children[i] = fork();
+        children[i] = kit_fork();
         assert_true(children[i] >= 0);
         if (children[i] == 0) {
             clients[i].c = coord_suite_open();

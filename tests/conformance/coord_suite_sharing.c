@@ -67,7 +67,7 @@ static void processes_lose_no_update(void **state)
         coord_suite_open()); /* made before they race for it; see the next test for the race */
     pid_t children[THREADS];
     for (int i = 0; i < THREADS; i++) {
-        children[i] = fork();
+        children[i] = kit_fork();
         assert_true(children[i] >= 0);
         if (children[i] == 0) {
             struct lode_coord *c = coord_suite_open();
@@ -89,7 +89,7 @@ static void processes_race_to_create(void **state)
 {
     pid_t children[THREADS];
     for (int i = 0; i < THREADS; i++) {
-        children[i] = fork();
+        children[i] = kit_fork();
         assert_true(children[i] >= 0);
         if (children[i] == 0) {
             struct lode_coord *c = coord_suite_open();
@@ -111,7 +111,7 @@ static void processes_race_to_create(void **state)
 static void watches_across_processes(void **state)
 {
     lode_coord_close(coord_suite_open());
-    pid_t child = fork();
+    pid_t child = kit_fork();
     assert_true(child >= 0);
     if (child == 0) {
         struct lode_coord *c = coord_suite_open();

@@ -346,7 +346,7 @@ static void trims_by_itself(void **state)
 struct churn {
     struct lode_coord *c;
     uint64_t seed;
-    volatile bool stop;
+    _Atomic bool stop;
 };
 
 static void *churn(void *arg)

@@ -68,7 +68,7 @@ struct client {
     uint64_t revisions[WRITES];
     int lost;   /* transactions refused for their lease */
     bool early; /* acknowledged before a sync that began after it was asked */
-    volatile bool failed;
+    _Atomic bool failed;
 };
 
 static void *write_all(void *arg)
@@ -322,7 +322,7 @@ static void no_process_starves(void **state)
     lode_coord_close(kit_open(url, NULL));
     int64_t until = lode_mono_ms() + (getenv("LODE_TEST_LONG") ? 10000 : 3000);
     for (int i = 0; i < CLIENTS; i++) {
-        children[i] = fork();
+        children[i] = kit_fork();
         if (children[i] == 0)
             writer_process(i, until);
     }
@@ -380,7 +380,7 @@ static void survives_kills(void **state)
         map_shared();
         lode_coord_close(kit_open(url, keep_all));
         for (int i = 0; i < CLIENTS / 2; i++) {
-            children[i] = fork();
+            children[i] = kit_fork();
             if (children[i] == 0)
                 writer_process(i, lode_mono_ms() + 20000);
         }

@@ -98,7 +98,7 @@ static void a_reboot_ends_all(void **state)
 /* The next writer finds the claim of a dead process gone, without waiting for anybody's poller. */
 static void the_next_writer_ends_what_is_over(void **state)
 {
-    pid_t child = fork();
+    pid_t child = kit_fork();
     if (child == 0) {
         struct lode_coord *c = kit_open(url, NULL);
         kit_put_leased(c, "claim", "child", grant(c, 300));
@@ -118,7 +118,7 @@ static void a_watcher_ends_what_is_over(void **state)
     struct lode_coord_watch *w;
     struct lode_coord_events e;
     assert_int_equal(lode_coord_watch(c, "claim", 1, &w, NULL), 0);
-    pid_t child = fork();
+    pid_t child = kit_fork();
     if (child == 0) {
         struct lode_coord *mine = kit_open(url, NULL);
         kit_put_leased(mine, "claim", "child", grant(mine, 300));
@@ -161,7 +161,7 @@ static void a_stopped_process_knows(void **state)
     assert_int_equal(pipe(go), 0);
     assert_int_equal(pipe(answer), 0);
     lode_coord_close(kit_open(url, NULL));
-    pid_t child = fork();
+    pid_t child = kit_fork();
     if (child == 0) {
         struct lode_coord *c = kit_open(url, NULL);
         struct lode_lease *lease;

@@ -180,8 +180,8 @@ static void tables_are_made_and_rebuilt(void **state)
 
 struct pairs {
     struct lode_coord *c;
-    volatile bool stop;
-    volatile long n;
+    _Atomic bool stop;
+    _Atomic long n;
 };
 
 /* Two keys that always agree. */

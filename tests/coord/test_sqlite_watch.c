@@ -67,7 +67,7 @@ static double p99_ms(void)
     struct lode_coord_watch *w;
     _cleanup_coord_ struct lode_coord *c = kit_open(url, NULL);
     assert_int_equal(lode_coord_watch(c, "time", kit_revision(c) + 1, &w, NULL), 0);
-    pid_t child = fork();
+    pid_t child = kit_fork();
     if (child == 0)
         write_times();
     while (n < EVENTS) {

@@ -107,7 +107,7 @@ static void nobody_starves(void **state)
     pid_t children[CROWD];
     int64_t until = lode_mono_ms() + (getenv("LODE_TEST_LONG") ? 10000 : 1500);
     for (int i = 0; i < CROWD; i++) {
-        children[i] = fork();
+        children[i] = kit_fork();
         if (children[i] == 0)
             crowd_member(i, until);
     }
@@ -130,7 +130,7 @@ static void first_come_first_served(void **state)
     pid_t children[CROWD];
     assert_int_equal(lode_turn_take(t, lode_mono_ms() + 1000, NULL), 0);
     for (int i = 0; i < CROWD; i++) {
-        children[i] = fork();
+        children[i] = kit_fork();
         if (children[i] == 0) {
             struct lode_turn *mine = open_turn();
             shared->ready = i + 1;
@@ -173,7 +173,7 @@ static void waits_until_its_own_deadline(void **state)
 static pid_t victim(bool holds)
 {
     int was = shared->ready;
-    pid_t child = fork();
+    pid_t child = kit_fork();
     if (child == 0) {
         struct lode_turn *t = open_turn();
         if (holds && lode_turn_take(t, lode_mono_ms() + 20000, NULL) < 0)
@@ -222,7 +222,7 @@ static void survives_many_kills(void **state)
     int64_t until = lode_mono_ms() + 1200;
     pid_t children[CROWD];
     for (int i = 0; i < CROWD; i++) {
-        children[i] = fork();
+        children[i] = kit_fork();
         if (children[i] == 0)
             crowd_member(i, until);
     }

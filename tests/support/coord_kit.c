@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <cmocka.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -129,6 +131,17 @@ bool kit_wait_gone(struct lode_coord *c, const char *key, int64_t ms)
         usleep(5000);
     }
     return true;
+}
+
+pid_t kit_fork(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != test_pid)
+            _exit(99);
+    }
+    return child;
 }
 
 char *kit_temp_dir(void)

@@ -1,5 +1,6 @@
 /* Short words for tests that use a coord: each asserts (cmocka) that the call itself did not fail. */
 #pragma once
+#include <sys/types.h>
 #include "coord/coord.h"
 
 /* Opens or fails the test with the message. `options` as in lode_coord_config; may be NULL. */
@@ -23,6 +24,9 @@ uint64_t kit_revision(struct lode_coord *c);
 
 /* Polls until the key is there or not, up to `ms`; false on time-out. */
 bool kit_wait_gone(struct lode_coord *c, const char *key, int64_t ms);
+
+/* fork(), but the child dies with its parent; a kit function that fails in it ends it (99). */
+pid_t kit_fork(void);
 
 /* A directory of its own beneath /tmp, and its removal with all in it. */
 char *kit_temp_dir(void);
