@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/name.h"
 #include "base/size.h"
+#include "base/sys.h"
 #include "model/record.h"
 #include "registry/push.h"
 
@@ -23,6 +24,7 @@ static void push_release(struct push *self)
     lode_manifest_free(self->manifest);
     lode_sources_release(&self->sources);
     lode_free(self->parent);
+    lode_closep(&self->state_fd);
     lode_free(self->state_path);
 }
 #define _cleanup_push_ __attribute__((cleanup(push_release)))
@@ -236,7 +238,7 @@ static int explain(struct push *self, int r, struct lode_err *err)
 int lode_push(struct lode *lode, const char *model, const struct lode_push_options *options,
               struct lode_version *out, struct lode_err *err)
 {
-    _cleanup_push_ struct push self = {.lode = lode, .options = options};
+    _cleanup_push_ struct push self = {.lode = lode, .options = options, .state_fd = -1};
     _cleanup_version_ struct lode_version v = {0};
     int r = lode_handle_writes(lode, err);
     if (r == 0)

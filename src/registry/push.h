@@ -15,6 +15,7 @@ struct push {
     struct lode_manifest
         *manifest; /* files in the order of the sources; digests come with the bytes */
     struct lode_attempt *attempt;
+    int state_fd;     /* the resume file, open and locked; -1: no resuming */
     char *state_path; /* of the resume file; NULL: no resuming */
     struct lode_sha256 fingerprint;
 };

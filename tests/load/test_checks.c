@@ -135,9 +135,10 @@ static void many(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_part_counts), cmocka_unit_test(not_just_changed),
-        cmocka_unit_test(a_cut_file_is_dropped), cmocka_unit_test(not_believed), cmocka_unit_test(many)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_part_counts),
+                                       cmocka_unit_test(not_just_changed),
+                                       cmocka_unit_test(a_cut_file_is_dropped),
+                                       cmocka_unit_test(not_believed), cmocka_unit_test(many)};
     root_scratch();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,9 +38,9 @@ static void small_gaps_are_read_over(void **state)
 {
     _cleanup_plan_ struct lode_plan p = {0};
     want(&p, 0, 0, 200000, 4096);
-    want(&p, 0, 200704 + 65536, 100, 4096);     /* a gap of LODE_PLAN_GAP */
+    want(&p, 0, 200704 + 65536, 100, 4096); /* a gap of LODE_PLAN_GAP */
     want(&p, 0, 10 * MIB, 100, 4096);
-    want(&p, 0, 10 * MIB + 20000, 100, 4096);   /* a gap larger than what is wanted before it */
+    want(&p, 0, 10 * MIB + 20000, 100, 4096); /* a gap larger than what is wanted before it */
     assert_int_equal(lode_plan_finish(&p, NULL), 0);
     assert_int_equal(p.n, 3);
     assert_true(p.read <= 2 * (200000 + 100 + 3 * 4096) + LODE_PLAN_GAP);
@@ -71,7 +71,8 @@ static void too_much(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(blocks), cmocka_unit_test(small_gaps_are_read_over),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(blocks),
+                                       cmocka_unit_test(small_gaps_are_read_over),
                                        cmocka_unit_test(phase_is_kept), cmocka_unit_test(too_much)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Reading what was damaged, going on with what was interrupted, and leaving alone what is not ours: pull, cat, load and
- * verify over stores whose bytes were changed behind Lode's back. */
+/* Reading what was damaged, going on with what was interrupted, and leaving alone what is not ours:
+ * pull, cat, load and verify over stores whose bytes were changed behind Lode's back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -91,9 +91,11 @@ static void flipped_bits(void **state)
     struct lode_err err = {0};
     uint64_t got = 0;
     flip(stored("big"), 5 * 1048576 + 17);
-    root_refused(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), LODE_CORRUPT, &err, "block 5 of 'big'");
+    root_refused(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), LODE_CORRUPT,
+                 &err, "block 5 of 'big'");
     assert_int_equal(access(root_path("dest/big"), F_OK), -1);
-    root_refused(lode_cat(lode, "m@v1/big", 0, 0, drop, &got, NULL, &err), LODE_CORRUPT, &err, "block 5");
+    root_refused(lode_cat(lode, "m@v1/big", 0, 0, drop, &got, NULL, &err), LODE_CORRUPT, &err,
+                 "block 5");
     assert_true(got <= 5 * 1048576);
     got = 0;
     root_ok(lode_cat(lode, "m@v1/big", 6 * 1048576, 0, drop, &got, NULL, &err), &err);
@@ -118,7 +120,8 @@ static void flipped_tensor(void **state)
     struct lode_err err = {0};
     struct lode_model *m = NULL;
     const char *first[] = {"t0"};
-    struct lode_load_options copy = {.copy = true}, raw = {.no_verify = true}, one = {.tensors = first, .n_tensors = 1};
+    struct lode_load_options copy = {.copy = true}, raw = {.no_verify = true},
+                             one = {.tensors = first, .n_tensors = 1};
     struct lode_load_stats stats;
     flip(stored("model.safetensors"), 6 * 1048576);
     root_refused(lode_load(lode, "m", NULL, &m, &err), LODE_CORRUPT, &err, "block 6");
@@ -134,7 +137,8 @@ static void flipped_tensor(void **state)
     lode_model_free(m);
 }
 
-/* A check is remembered once the file is old enough; a later change of the file is seen all the same. */
+/* A check is remembered once the file is old enough; a later change of the file is seen all the
+ * same. */
 static void remembered_and_changed(void **state)
 {
     struct lode_err err = {0};
@@ -183,9 +187,11 @@ static void cut_and_strange(void **state)
 static void part_files_are_checked(void **state)
 {
     struct lode_err err = {0};
-    /* An interrupted pull, made by hand: the store is damaged at the end, so all before it is brought. */
+    /* An interrupted pull, made by hand: the store is damaged at the end, so all before it is
+     * brought. */
     flip(stored("big"), SIZE - 1);
-    root_refused(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), LODE_CORRUPT, &err, "block 8");
+    root_refused(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), LODE_CORRUPT,
+                 &err, "block 8");
     flip(stored("big"), SIZE - 1);
     assert_true(has_part_files(root_path("dest")));
     DIR *d = opendir(root_path("dest"));
@@ -205,12 +211,14 @@ static void others_files(void **state)
     struct lode_err err = {0};
     struct lode_pull_options force = {.force = true};
     root_write(root_path("dest/big"), "mine", 4);
-    root_refused(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), LODE_EXISTS, &err, "'big'");
+    root_refused(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), LODE_EXISTS, &err,
+                 "'big'");
     assert_int_equal(access(root_path("dest/sub/small"), F_OK), -1);
     root_ok(lode_pull(lode, "m", root_path("dest"), &force, NULL, NULL, &err), &err);
     assert_true(root_same_tree(root_path("src"), root_path("dest")));
     flip(root_path("dest/big"), 100); /* the same size, another content */
-    root_refused(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), LODE_EXISTS, &err, "'big'");
+    root_refused(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), LODE_EXISTS, &err,
+                 "'big'");
     root_ok(lode_pull(lode, "m", root_path("dest"), &force, NULL, NULL, &err), &err);
     assert_true(root_same_tree(root_path("src"), root_path("dest")));
 }
@@ -241,9 +249,11 @@ static void stopped(void **state)
     struct lode_load_options load = {.call = &call, .copy = true};
     struct lode_model *m = NULL;
     uint64_t got = 0;
-    root_refused(lode_pull(lode, "m", root_path("dest"), &o, NULL, NULL, &err), LODE_CANCELLED, &err, "stopped");
+    root_refused(lode_pull(lode, "m", root_path("dest"), &o, NULL, NULL, &err), LODE_CANCELLED,
+                 &err, "stopped");
     root_refused(lode_load(lode, "m", &load, &m, &err), LODE_CANCELLED, &err, "stopped");
-    root_refused(lode_cat(lode, "m@v1/big", 0, 0, drop, &got, &call, &err), LODE_CANCELLED, &err, "stopped");
+    root_refused(lode_cat(lode, "m@v1/big", 0, 0, drop, &got, &call, &err), LODE_CANCELLED, &err,
+                 "stopped");
     char *json = NULL;
     root_refused(lode_verify(lode, NULL, &call, &json, &err), LODE_CANCELLED, &err, "stopped");
     root_ok(lode_pull(lode, "m", root_path("dest"), NULL, NULL, NULL, &err), &err);
@@ -254,8 +264,9 @@ static void stopped(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CASE(flipped_bits),     CASE(flipped_tensor),         CASE(remembered_and_changed),
-                                       CASE(cut_and_strange),  CASE(part_files_are_checked), CASE(others_files),
+    const struct CMUnitTest tests[] = {CASE(flipped_bits),           CASE(flipped_tensor),
+                                       CASE(remembered_and_changed), CASE(cut_and_strange),
+                                       CASE(part_files_are_checked), CASE(others_files),
                                        CASE(links_are_not_followed), CASE(stopped)};
     root_scratch();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,14 +137,17 @@ static void hugging_face_cache(void **state)
     root_write(root_path("in/models--x/blobs/abc"), "weights", 7);
     mkdir(root_path("in/models--x/snapshots"), 0777);
     mkdir(root_path("in/models--x/snapshots/rev"), 0777);
-    assert_int_equal(symlink("../../blobs/abc", root_path("in/models--x/snapshots/rev/model.bin")), 0);
+    assert_int_equal(symlink("../../blobs/abc", root_path("in/models--x/snapshots/rev/model.bin")),
+                     0);
     root_ok(root_push(lode, "m", root_path("in/models--x/snapshots/rev"), "v1", &v, &err), &err);
     assert_int_equal(v.size, 7);
     lode_version_release(&v);
     root_write(root_path("in/models--y/blobs/abc"), "stolen", 6);
-    assert_int_equal(symlink("../../../models--y/blobs/abc", root_path("in/models--x/snapshots/rev/other.bin")), 0);
-    root_refused(root_push(lode, "m", root_path("in/models--x/snapshots/rev"), "v2", NULL, &err), LODE_INVALID, &err,
-                 "other.bin");
+    assert_int_equal(
+        symlink("../../../models--y/blobs/abc", root_path("in/models--x/snapshots/rev/other.bin")),
+        0);
+    root_refused(root_push(lode, "m", root_path("in/models--x/snapshots/rev"), "v2", NULL, &err),
+                 LODE_INVALID, &err, "other.bin");
 }
 
 static void links_that_loop(void **state)
@@ -185,8 +188,9 @@ static void bad_names(void **state)
     char longest[200];
     memset(longest, 'a', 199);
     longest[199] = 0;
-    const char *const bad[] = {"..", "a/..", "../a", "a/b/c", "", "a b", "a%2Fb", "a%252Fb", "a%25252Fb", "%00", "a\nb", "a\x7f",
-                               "\xff", "\xc3\xa9", ".a", "-a", "a/", "/a", "a@", longest};
+    const char *const bad[] = {"..",      "a/..",      "../a", "a/b/c", "",      "a b",  "a%2Fb",
+                               "a%252Fb", "a%25252Fb", "%00",  "a\nb",  "a\x7f", "\xff", "\xc3\xa9",
+                               ".a",      "-a",        "a/",   "/a",    "a@",    longest};
     root_write(root_path("in/a"), "a", 1);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (root_push(lode, bad[i], root_path("in"), NULL, NULL, &err) != LODE_INVALID)
@@ -196,7 +200,8 @@ static void bad_names(void **state)
             fail_msg("version '%s'", bad[i]);
     }
     root_refused(root_push(lode, "m", root_path("in"), "7", NULL, &err), LODE_INVALID, &err, "7");
-    root_refused(root_push(lode, "m", root_path("in"), "latest", NULL, &err), LODE_INVALID, &err, "latest");
+    root_refused(root_push(lode, "m", root_path("in"), "latest", NULL, &err), LODE_INVALID, &err,
+                 "latest");
     nothing_left();
 }
 
@@ -224,7 +229,8 @@ static void one_name_twice(void **state)
     struct lode_push_options o = {.paths = twice, .n_paths = 2};
     root_refused(lode_push(lode, "m", &o, NULL, &err), LODE_INVALID, &err, "both be stored as 'x'");
     o.paths = both;
-    root_refused(lode_push(lode, "m", &o, NULL, &err), LODE_INVALID, &err, "'x' would be a file and a directory");
+    root_refused(lode_push(lode, "m", &o, NULL, &err), LODE_INVALID, &err,
+                 "'x' would be a file and a directory");
     nothing_left();
 }
 
@@ -248,10 +254,16 @@ static void bad_contents(void **state)
     } bad[] = {
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 9},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}", 12},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\","
+         "\"shape\":[1],\"data_offsets\":[4,8]}}",
+         8},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\","
+         "\"shape\":[1],\"data_offsets\":[8,12]}}",
+         12},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\","
+         "\"shape\":[1],\"data_offsets\":[4,8]}}",
+         8},
     };
     root_write(root_path("in/config.json"), "{}", 2);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -262,7 +274,8 @@ static void bad_contents(void **state)
     root_write(root_path("in/model.safetensors"), &huge, 8);
     assert_true(push(root_path("in"), &err) < 0);
     unlink(root_path("in/model.safetensors"));
-    char npy[128] = "\x93NUMPY\x01\x00\x36\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n";
+    char npy[128] =
+        "\x93NUMPY\x01\x00\x36\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n";
     root_write(root_path("in/a.npy"), npy, 10 + 54 + 8);
     assert_true(push(root_path("in"), &err) < 0);
     assert_non_null(strstr(err.text, "a.npy"));
@@ -286,7 +299,8 @@ static ssize_t read_and_change(int fd, void *buf, size_t n, off_t offset)
 {
     ssize_t got = lode_sys_real.pread(fd, buf, n, offset);
     struct stat a, b;
-    if (n > 100000 && fstat(fd, &a) == 0 && stat(victim, &b) == 0 && a.st_ino == b.st_ino && __sync_fetch_and_add(&seen, 1) == 0) {
+    if (n > 100000 && fstat(fd, &a) == 0 && stat(victim, &b) == 0 && a.st_ino == b.st_ino &&
+        __sync_fetch_and_add(&seen, 1) == 0) {
         if (how == 0) {
             int w = open(victim, O_WRONLY | O_APPEND);
             assert_int_equal(write(w, "x", 1), 1);
@@ -418,7 +432,8 @@ static void newer_schema(void **state)
     json_t *doc = json_loads(kv.value, 0, NULL);
     json_object_set_new(doc, "schema", json_integer(999));
     char *text = json_dumps(doc, JSON_COMPACT);
-    struct lode_coord_op op = {.kind = LODE_COORD_PUT, .key = "root", .value = text, .len = strlen(text)};
+    struct lode_coord_op op = {
+        .kind = LODE_COORD_PUT, .key = "root", .value = text, .len = strlen(text)};
     struct lode_coord_txn txn = {.ops = &op, .n_ops = 1};
     struct lode_coord_txn_result result = {0};
     root_ok(lode_coord_txn(coord, &txn, &result, &err), &err);
@@ -440,9 +455,11 @@ static void read_only_handle(void **state)
     root_write(root_path("in/a"), "a", 1);
     root_ok(push(root_path("in"), &err), &err);
     root_ok(lode_open(&o, &reader, &err), &err);
-    root_refused(root_push(reader, "m", root_path("in"), "v2", NULL, &err), LODE_READ_ONLY, &err, NULL);
+    root_refused(root_push(reader, "m", root_path("in"), "v2", NULL, &err), LODE_READ_ONLY, &err,
+                 NULL);
     root_refused(lode_remove(reader, "m@v1", false, NULL, NULL, &err), LODE_READ_ONLY, &err, NULL);
-    root_refused(lode_alias_set(reader, "m@v1", "prod", NULL, NULL, &err), LODE_READ_ONLY, &err, NULL);
+    root_refused(lode_alias_set(reader, "m@v1", "prod", NULL, NULL, &err), LODE_READ_ONLY, &err,
+                 NULL);
     root_refused(lode_gc(reader, NULL, &json, &err), LODE_READ_ONLY, &err, NULL);
     root_ok(lode_pull(reader, "m", root_path("out/copy"), NULL, NULL, NULL, &err), &err);
     lode_close(reader);
@@ -452,12 +469,15 @@ static void read_only_handle(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(missing_and_empty), CASE(unreadable),      CASE(links_that_leave),      CASE(links_that_stay),
-        CASE(hugging_face_cache), CASE(links_that_loop), CASE(no_files),              CASE(bad_names),
-        CASE(bad_file_names),    CASE(one_name_twice),  CASE(bad_contents),          CASE(a_source_that_changes),
-        CASE(disk_full),         CASE(stopped),         CASE(other_roots),           CASE(newer_schema),
-        CASE(read_only_handle)};
+    const struct CMUnitTest tests[] = {CASE(missing_and_empty),  CASE(unreadable),
+                                       CASE(links_that_leave),   CASE(links_that_stay),
+                                       CASE(hugging_face_cache), CASE(links_that_loop),
+                                       CASE(no_files),           CASE(bad_names),
+                                       CASE(bad_file_names),     CASE(one_name_twice),
+                                       CASE(bad_contents),       CASE(a_source_that_changes),
+                                       CASE(disk_full),          CASE(stopped),
+                                       CASE(other_roots),        CASE(newer_schema),
+                                       CASE(read_only_handle)};
     root_scratch();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
