@@ -70,10 +70,12 @@ void lode_gc_attempt(struct lode *lode, const char *ns, const char *name, const 
 static int add_freed(json_t *freed, const struct lode_garbage *g, uint64_t bytes,
                      struct lode_err *err)
 {
-    json_t *item =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "ns", g->ns, "name", g->name, "version",
-                  g->version, "kind", g->deleted_version ? "deleted" : "abandoned", "directory",
-                  g->directory, "bytes", (json_int_t)bytes);
+    json_t *item = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "ns", g->ns, "name", g->name,
+                             "version", g->version, "kind",
+                             g->deleted_version ? "deleted"
+                             : *g->name         ? "abandoned"
+                                                : "unfinished",
+                             "directory", g->directory, "bytes", (json_int_t)bytes);
     return item && json_array_append_new(freed, item) == 0 ? 0 : lode_err_nomem(err, "a report");
 }
 
@@ -117,6 +119,30 @@ static int collect(struct lode *lode, const struct lode_gc_options *o, struct lo
     return r;
 }
 
+/* Writes that died before their first note belong to no attempt: a store tells them under keys of
+ * its own, beneath this directory, and keeps those whose writer lives (HELD). */
+#define ORPHANS "_staging/.parts"
+
+static int collect_orphans(struct lode *lode, bool dry_run, json_t *freed, struct lode_err *err)
+{
+    struct lode_store_unfinished_list list = {0};
+    if (!(lode_store_caps(lode->store) & LODE_STORE_RESUME))
+        return 0;
+    int r = lode_store_unfinished(lode->store, ORPHANS, &list, err);
+    for (size_t i = 0; r == 0 && i < list.n; i++) {
+        const struct lode_garbage orphan = {(char *)"",        (char *)"", (char *)"", 0,
+                                            list.items[i].key, 0,          0,          false};
+        if (!dry_run)
+            r = lode_store_discard(lode->store, list.items[i].key, list.items[i].id, err);
+        if (r == 0)
+            r = add_freed(freed, &orphan, 0, err);
+        else if (r == LODE_HELD || r == LODE_NOT_FOUND)
+            r = 0;
+    }
+    lode_store_unfinished_release(&list);
+    return r == LODE_NOT_FOUND ? 0 : r;
+}
+
 static int run_here(struct lode *lode, const struct lode_gc_options *o, char **json,
                     struct lode_err *err)
 {
@@ -130,6 +156,8 @@ static int run_here(struct lode *lode, const struct lode_gc_options *o, char **j
         return r;
     r = collect(lode, o, &flow, &bytes, freed, err);
     lode_flow_release(&flow);
+    if (r == 0)
+        r = collect_orphans(lode, o->dry_run, freed, err);
     if (r == 0)
         r = lode_foreign_find(lode, foreign, err);
     if (r < 0)

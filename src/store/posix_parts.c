@@ -11,6 +11,7 @@
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/name.h"
@@ -297,6 +298,17 @@ int posix_unfinished(struct lode_store *store, const char *dir, struct lode_stor
     return r;
 }
 
+/* The writer of an orphan holds a lock on its file as long as it lives. HELD when it does. */
+static int lock_orphan(int parts_dir, const char *id, int *fd, struct lode_err *err)
+{
+    char name[POSIX_ID_HEX + 8];
+    posix_parts_name(id, ".data", name);
+    *fd = lode_sys->open_beneath(parts_dir, name, O_RDWR | O_NOFOLLOW, 0);
+    if (*fd >= 0 && lode_sys->flock(*fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        return lode_err_set(err, LODE_HELD, "the unfinished write %s has a living writer", id);
+    return 0;
+}
+
 int posix_discard(struct lode_store *store, const char *key, const char *id, struct lode_err *err)
 {
     struct posix_store *self = posix_of(store);
@@ -309,6 +321,9 @@ int posix_discard(struct lode_store *store, const char *key, const char *id, str
     _cleanup_close_ int fd = -1;
     if (open_parts_dir(self, &fd) < 0)
         return lode_err_sys(err, "no unfinished write %s of %s", id, lode_q(key));
+    _cleanup_close_ int lock = -1;
+    if (lode_key_beneath(key, POSIX_PARTS) && (r = lock_orphan(fd, id, &lock, err)) < 0)
+        return r;
     bool some = false;
     static const char *const suffixes[] = {".data", ".parts"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(suffixes); i++) {

@@ -111,19 +111,36 @@ static int new_id(char id[POSIX_ID_HEX + 1], struct lode_err *err)
     return 0;
 }
 
-/* A write of several parts may be gone on with later; of one part there is nothing to go on with. */
-static int begin_new(struct posix_write *self, const struct lode_store_write_opts *opts, struct lode_err *err)
+#define CREATE_AGAIN 1
+
+/* The new file, locked. CREATE_AGAIN: between making and locking it gc took it for a dead writer's. */
+static int create_locked(struct posix_write *self, struct lode_err *err)
 {
     char name[POSIX_ID_HEX + 8];
+    struct stat st;
     int r = new_id(self->id, err);
     if (r < 0)
         return r;
+    lode_closep(&self->fd);
     posix_parts_name(self->id, ".data", name);
     self->fd = lode_sys->openat(self->parts_dir, name, O_RDWR | O_CREAT | O_EXCL, 0666);
     if (self->fd < 0)
         return lode_err_sys(err, "cannot begin %s in %s", lode_q(self->key), self->store->base.url);
     if (lode_sys->flock(self->fd, LOCK_EX | LOCK_NB) < 0 && errno != EOPNOTSUPP && errno != ENOLCK)
-        return lode_err_sys(err, "cannot lock the new file of %s", lode_q(self->key));
+        return errno == EWOULDBLOCK ? CREATE_AGAIN : lode_err_sys(err, "cannot lock the new file of %s", lode_q(self->key));
+    if (lode_sys->fstat(self->fd, &st) < 0)
+        return lode_err_sys(err, "cannot look at the new file of %s", lode_q(self->key));
+    return st.st_nlink == 0 ? CREATE_AGAIN : 0;
+}
+
+/* A write of several parts may be gone on with later; of one part there is nothing to go on with. */
+static int begin_new(struct posix_write *self, const struct lode_store_write_opts *opts, struct lode_err *err)
+{
+    int r = CREATE_AGAIN;
+    for (int tries = 0; r == CREATE_AGAIN && tries < 3; tries++)
+        r = create_locked(self, err);
+    if (r != 0)
+        return r < 0 ? r : lode_err_set(err, LODE_HELD, "the new file of %s is locked by others", lode_q(self->key));
     if (opts->mode && lode_sys->fchmod(self->fd, opts->mode & 0777) < 0)
         return lode_err_sys(err, "cannot set the mode of %s", lode_q(self->key));
     r = reserve(self, opts->size, err);
