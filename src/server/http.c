@@ -137,6 +137,10 @@ static enum MHD_Result take_body(struct srv_request *request, const char *data, 
 static enum MHD_Result first_call(struct srv_request *request)
 {
     srv_request_admit(request);
+    if (request->doubtful) {
+        request->reply.close = true;
+        return dispatch(request);
+    }
     if (request->has_body)
         return begin_body(request);
     request->state = SRV_REQUEST_BODY; /* an answer in this first call would end the connection */

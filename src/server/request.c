@@ -170,6 +170,7 @@ static int admit_length(struct srv_request *request, struct lode_err *err)
     if (coding)
         request->content_length = UINT64_MAX;
     request->has_body = request->content_length > 0;
+    request->doubtful = false;
     return 0;
 }
 
@@ -276,6 +277,7 @@ void srv_request_admit(struct srv_request *request)
         admit_length, admit_head, admit_route, admit_caller, query_read, admit_names, admit_body,
     };
     struct lode_err err = {0};
+    request->doubtful = true;
     for (size_t i = 0; i < LODE_ARRAY_LEN(steps) && request->reply.kind == SRV_REPLY_NONE; i++) {
         if (steps[i](request, &err) < 0) {
             srv_reply_error(request, 0, err.code, &err);

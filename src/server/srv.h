@@ -224,6 +224,7 @@ struct srv_request {
     size_t n_query;
     uint64_t content_length; /* UINT64_MAX: unknown (chunked) */
     bool has_body, drain;
+    bool doubtful;           /* nobody can say where the body ends: nothing after it is read */
     struct lode_buf body;    /* JSON */
     char *part;              /* PART: content_length bytes, paid from the budget */
     size_t part_have;
