@@ -41,6 +41,7 @@ static int handle_new(const struct lode_coord_config *config, struct lode_sq **o
         lode_free(self);
         return r;
     }
+    pthread_mutex_init(&self->hook_lock, NULL);
     pthread_mutex_init(&self->pool_lock, NULL);
     pthread_mutex_init(&self->group_lock, NULL);
     pthread_mutex_init(&self->watch_lock, NULL);
@@ -62,6 +63,7 @@ static void sq_close(struct lode_coord *coord)
     lode_sq_conn_close(self->writer);
     lode_turn_close(self->turn);
     pthread_cond_destroy(&self->changed);
+    pthread_mutex_destroy(&self->hook_lock);
     pthread_mutex_destroy(&self->pool_lock);
     pthread_mutex_destroy(&self->group_lock);
     pthread_mutex_destroy(&self->watch_lock);
@@ -166,8 +168,11 @@ int lode_coord_sqlite_set_hook(struct lode_coord *coord, lode_coord_sqlite_hook 
     int r = check_ours(coord, err);
     if (r < 0)
         return r;
-    lode_sq_of(coord)->hook = hook;
-    lode_sq_of(coord)->hook_arg = arg;
+    struct lode_sq *self = lode_sq_of(coord);
+    pthread_mutex_lock(&self->hook_lock);
+    self->hook = hook;
+    self->hook_arg = arg;
+    pthread_mutex_unlock(&self->hook_lock);
     return 0;
 }
 

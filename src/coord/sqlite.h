@@ -20,8 +20,8 @@
 typedef int lode_coord_sqlite_hook(void *arg, sqlite3 *db, const struct lode_coord_event *events,
                                    size_t n, struct lode_err *err);
 
-/* Sets the hook of this handle (NULL for none). To be called before the first transaction of the
- * handle. */
+/* Sets the hook of this handle (NULL for none), best before its first transaction. When it
+ * returns, the hook of before does not run and is not called again. Not from inside a hook. */
 int lode_coord_sqlite_set_hook(struct lode_coord *coord, lode_coord_sqlite_hook *hook, void *arg,
                                struct lode_err *err) lode_must_use;
 

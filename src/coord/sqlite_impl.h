@@ -84,6 +84,7 @@ struct lode_sq {
     int64_t timeout_ms;
     uint64_t log_keep; /* revisions */
     struct lode_sq_machine here;
+    pthread_mutex_t hook_lock; /* the next two, and held while the hook runs */
     lode_coord_sqlite_hook *hook;
     void *hook_arg;
 

@@ -88,6 +88,16 @@ static int one_op(struct lode_sq *self, struct lode_sq_conn *c, const struct lod
     return r < 0 ? r : put(c, op, changes, err);
 }
 
+/* Under its lock, so that who takes the hook away knows that it runs no more. */
+static int call_hook(struct lode_sq *self, struct lode_sq_conn *c, const struct changes *changes,
+                     struct lode_err *err)
+{
+    pthread_mutex_lock(&self->hook_lock);
+    int r = self->hook ? self->hook(self->hook_arg, c->db, changes->items, changes->n, err) : 0;
+    pthread_mutex_unlock(&self->hook_lock);
+    return r;
+}
+
 static int finish(struct lode_sq *self, struct lode_sq_conn *c, const struct changes *changes,
                   struct lode_err *err)
 {
@@ -99,9 +109,7 @@ static int finish(struct lode_sq *self, struct lode_sq_conn *c, const struct cha
     int r = lode_sq_step(s, err);
     if (r == 0)
         r = lode_sq_trim(self, c, self->log_keep / 4, err);
-    if (r == 0 && self->hook)
-        r = self->hook(self->hook_arg, c->db, changes->items, changes->n, err);
-    return r;
+    return r < 0 ? r : call_hook(self, c, changes, err);
 }
 
 int lode_sq_apply(struct lode_sq *self, struct lode_sq_conn *c, const struct lode_coord_op *ops,

@@ -36,7 +36,8 @@ struct lode_coord *kit_open(const char *url, const char *const *options)
 {
     struct lode_err err = {0};
     struct lode_coord *c = NULL;
-    struct lode_coord_config config = {.url = url, .create = true, .options = options, .timeout_ms = 60000};
+    struct lode_coord_config config = {
+        .url = url, .create = true, .options = options, .timeout_ms = 60000};
     expect(lode_coord_open(&config, &c, &err), &err, url);
     return c;
 }

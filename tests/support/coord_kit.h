@@ -1,4 +1,5 @@
-/* Short words for tests that use a coord: each asserts (cmocka) that the call itself did not fail. */
+/* Short words for tests that use a coord: each asserts (cmocka) that the call itself did not fail.
+ */
 #pragma once
 #include <sys/types.h>
 #include "coord/coord.h"

@@ -11,13 +11,14 @@ struct state {
     uint64_t value[2];
 };
 
-/* One end of an operation in the list that the search unlinks from and relinks into, in order of time. */
+/* One end of an operation in the list that the search unlinks from and relinks into, in order of
+ * time. */
 struct entry {
     const struct lin_op *op;
-    int id;                    /* of the operation */
+    int id; /* of the operation */
     bool is_call;
     int64_t at;
-    struct entry *match;       /* the call's return */
+    struct entry *match; /* the call's return */
     struct entry *prev, *next;
 };
 
@@ -29,7 +30,7 @@ struct visited {
 
 struct search {
     struct entry *entries, head;
-    size_t n;                  /* operations */
+    size_t n; /* operations */
     struct visited *set;
     size_t set_n, set_cap;
     uint64_t done[WORDS];
@@ -64,10 +65,12 @@ static uint64_t hash(const uint64_t done[WORDS], const struct state *s)
     return h;
 }
 
-static struct visited *slot(struct visited *set, size_t cap, const uint64_t done[WORDS], const struct state *s)
+static struct visited *slot(struct visited *set, size_t cap, const uint64_t done[WORDS],
+                            const struct state *s)
 {
     size_t i = hash(done, s) & (cap - 1);
-    while (set[i].used && (memcmp(set[i].done, done, sizeof set[i].done) != 0 || memcmp(&set[i].state, s, sizeof *s) != 0))
+    while (set[i].used && (memcmp(set[i].done, done, sizeof set[i].done) != 0 ||
+                           memcmp(&set[i].state, s, sizeof *s) != 0))
         i = (i + 1) & (cap - 1);
     return &set[i];
 }
@@ -179,20 +182,24 @@ static int by_time(const void *a, const void *b)
     const struct entry *x = *(struct entry *const *)a, *y = *(struct entry *const *)b;
     if (x->at != y->at)
         return x->at < y->at ? -1 : 1;
-    return (int)y->is_call - (int)x->is_call; /* at one moment: calls first, which only allows more */
+    return (int)y->is_call -
+           (int)x->is_call; /* at one moment: calls first, which only allows more */
 }
 
 static enum lin_verdict check_object(const struct lin_op *const *ops, size_t n)
 {
     struct search q = {.n = n};
-    struct entry *entries = calloc(n * 2 + 1, sizeof *entries), **order = calloc(n * 2 + 1, sizeof *order);
+    struct entry *entries = calloc(n * 2 + 1, sizeof *entries),
+                 **order = calloc(n * 2 + 1, sizeof *order);
     struct frame *stack = calloc(n + 1, sizeof *stack);
     if (!entries || !order || !stack)
         abort();
     for (size_t i = 0; i < n; i++) {
         struct entry *call = &entries[i * 2], *ret = &entries[i * 2 + 1];
-        *call = (struct entry){.op = ops[i], .id = (int)i, .is_call = true, .at = ops[i]->call, .match = ret};
-        *ret = (struct entry){.op = ops[i], .id = (int)i, .at = ops[i]->unknown ? INT64_MAX : ops[i]->ret};
+        *call = (struct entry){
+            .op = ops[i], .id = (int)i, .is_call = true, .at = ops[i]->call, .match = ret};
+        *ret = (struct entry){
+            .op = ops[i], .id = (int)i, .at = ops[i]->unknown ? INT64_MAX : ops[i]->ret};
         order[i * 2] = call;
         order[i * 2 + 1] = ret;
     }
@@ -215,7 +222,8 @@ static enum lin_verdict check_object(const struct lin_op *const *ops, size_t n)
 
 static int by_revision(const void *a, const void *b)
 {
-    const struct lin_op *x = *(const struct lin_op *const *)a, *y = *(const struct lin_op *const *)b;
+    const struct lin_op *x = *(const struct lin_op *const *)a,
+                        *y = *(const struct lin_op *const *)b;
     return x->revision < y->revision ? -1 : x->revision > y->revision;
 }
 
@@ -237,7 +245,8 @@ static enum lin_verdict check_revisions(const struct lin_op *ops, size_t n, char
         bool twice = i + 1 < m && w[i]->revision == w[i + 1]->revision;
         if (twice || w[i]->call > earliest_return) {
             snprintf(why, room, "revision %llu %s", (unsigned long long)w[i]->revision,
-                     twice ? "was given to two writes" : "was given after a higher one had been answered");
+                     twice ? "was given to two writes"
+                           : "was given after a higher one had been answered");
             verdict = LIN_BAD;
         }
         earliest_return = w[i]->ret < earliest_return ? w[i]->ret : earliest_return;
