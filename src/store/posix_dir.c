@@ -82,7 +82,8 @@ static bool shown(const char *dir, const struct dirent *entry)
     const char *name = entry->d_name;
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return false;
-    if (strcmp(dir, POSIX_STAGING) == 0 && strcmp(name, lode_key_leaf(POSIX_PARTS)) == 0)
+    if (strcmp(dir, POSIX_STAGING) == 0 && strcmp(name, lode_key_leaf(POSIX_PARTS)) == 0 &&
+        !LODE_PLANTED(store_parts_listed))
         return false;
     if (entry->d_type != DT_REG && entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
         return false;

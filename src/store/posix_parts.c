@@ -15,6 +15,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/name.h"
+#include "base/plant.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "store/posix.h"
@@ -144,7 +145,8 @@ static bool mark_is_whole(const struct mark_bytes *mark, uint64_t number, uint64
 static bool part_is_there(int data_fd, const struct mark_bytes *mark, uint64_t offset, void *room)
 {
     size_t len = (size_t)le64toh(mark->len);
-    return lode_pread_full(data_fd, room, len, offset) == 0 && digest_is(mark->digest, room, len);
+    return LODE_PLANTED(store_resume_believes_marks) ||
+           (lode_pread_full(data_fd, room, len, offset) == 0 && digest_is(mark->digest, room, len));
 }
 
 static size_t count_marks(int fd, size_t key_len)

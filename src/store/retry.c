@@ -304,6 +304,8 @@ static size_t gaps(struct piece *piece, const struct lode_store_range *range, st
     size_t n = 0, from = 0;
     for (size_t k = 0; k <= piece->n_spans; k++) {
         size_t end = k < piece->n_spans ? piece->spans[k].from : range->len;
+        if (LODE_PLANTED(store_retry_reads_all) && k < piece->n_spans)
+            continue;
         if (end > from && into) {
             into->pieces[at + n] = (struct piece){.i = piece->i, .base = piece->base + from};
             into->ranges[at + n] = (struct lode_store_range){range->key, range->offset + from, end - from,
