@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/sys.h"
 #include "store/util.h"
 #include "store/wrap.h"

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/mem.h"
-#include "support/fault_sys.h"
+#include "store/wrap.h"
 
 #define BLOCK 1000
 #define SIZE 10500 /* ten blocks and a half */
@@ -176,6 +176,63 @@ static void retry_reads_only_what_failed(void **state)
     assert_int_equal(script.hits, 1);
     _cleanup_free_ char *want = suite_bytes(SIZE, 1);
     assert_memory_equal(room, want, sizeof room);
+}
+
+/* A store whose first read brings the middle of each range and then breaks. */
+struct half_store {
+    struct lode_wrap wrap;
+    int calls;
+    size_t asked; /* bytes, by the later calls */
+};
+
+static int half_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
+                     lode_store_read_done *done, void *arg, struct lode_store_read **out, struct lode_err *err)
+{
+    struct half_store *self = (struct half_store *)(void *)store;
+    bool breaks = self->calls++ == 0;
+    for (size_t i = 0; i < n; i++) {
+        self->asked += breaks ? 0 : ranges[i].len;
+        if (!breaks)
+            continue;
+        size_t from = ranges[i].len / 4, len = ranges[i].len / 2;
+        struct lode_err broken = {0};
+        int r = lode_store_pread(self->wrap.inner, ranges[i].key, (char *)ranges[i].into + from, len,
+                                 ranges[i].offset + from, err);
+        assert_int_equal(r, 0);
+        done(arg, &ranges[i], from, len, NULL);
+        lode_err_set(&broken, LODE_UNAVAILABLE, "the connection broke");
+        done(arg, &ranges[i], 0, ranges[i].len, &broken);
+    }
+    return lode_wrap_read(store, ranges, breaks ? 0 : n, done, arg, out, err);
+}
+
+static void half_close(struct lode_store *store)
+{
+    lode_wrap_release((struct lode_wrap *)(void *)store);
+}
+
+/* What came before a range broke is not read again. */
+static void retry_reads_only_what_is_missing(void **state)
+{
+    static const struct lode_store_ops half_ops = {.abi = LODE_STORE_ABI, .scheme = "half", .read = half_read, .close = half_close};
+    struct half_store half = {.calls = 0};
+    struct lode_store *inner = open_mem(true);
+    suite_put(inner, "a", SIZE, 1);
+    assert_int_equal(lode_wrap_init(&half.wrap, &half_ops, inner, NULL), 0);
+    struct lode_store *store = retrying((struct lode_store *)(void *)&half, 3, 1, 0);
+    char room[2][4000];
+    struct lode_store_range ranges[] = {{"a", 0, 4000, room[0]}, {"a", 5000, 4000, room[1]}};
+    struct tally tally;
+    struct lode_store_read *read;
+    tally_init(&tally, ranges, 2);
+    OK(lode_store_read(store, ranges, 2, tally_done, &tally, &read, err));
+    OK(lode_store_read_wait(read, err));
+    tally_end(&tally, false);
+    assert_int_equal(half.asked, 4000);
+    _cleanup_free_ char *want = suite_bytes(SIZE, 1);
+    assert_memory_equal(room[0], want, 4000);
+    assert_memory_equal(room[1], want + 5000, 4000);
+    lode_store_close(store);
 }
 
 static void retry_can_be_cancelled_in_its_pause(void **state)
@@ -399,6 +456,7 @@ int main(void)
         cmocka_unit_test(faults_do_what_they_say), cmocka_unit_test(retry_hides_what_passes),
         cmocka_unit_test(retry_ends), cmocka_unit_test(retry_keeps_its_budget),
         cmocka_unit_test(retry_only_where_it_is_safe), cmocka_unit_test(retry_reads_only_what_failed),
+        cmocka_unit_test(retry_reads_only_what_is_missing),
         cmocka_unit_test(retry_can_be_cancelled_in_its_pause), cmocka_unit_test(limit_keeps_the_rate),
         cmocka_unit_test(limit_bounds_what_is_in_flight), cmocka_unit_test(verify_passes_what_is_whole),
         cmocka_unit_test(verify_finds_any_flipped_bit), cmocka_unit_test(verify_tells_the_rest),
