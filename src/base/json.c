@@ -31,6 +31,11 @@ static bool too_deep(const json_t *v, int depth)
 int lode_json_parse(const char *s, size_t len, const char *what, json_t **out, struct lode_err *err)
 {
     json_error_t e;
+    /* jansson passes over raw NUL bytes, which no JSON may hold */
+    const char *nul = len ? memchr(s, 0, len) : NULL;
+    if (nul)
+        return lode_err_set(err, LODE_INVALID, "%s is not valid JSON: a NUL at byte %zu", what,
+                            (size_t)(nul - s));
     json_t *doc = json_loadb(s, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!doc && json_error_code(&e) == json_error_out_of_memory)
         return lode_err_nomem(err, what);

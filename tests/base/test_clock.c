@@ -51,6 +51,10 @@ static void writes_what_it_reads(void **state)
     for (size_t i = 0; i < LODE_ARRAY_LEN(times); i++)
         assert_int_equal(parsed(lode_time_rfc3339(times[i], text)), times[i]);
     assert_string_equal(lode_time_rfc3339(1772539200123, text), "2026-03-03T12:00:00.123Z");
+    assert_string_equal(lode_time_rfc3339(parsed("0506-01-02T03:04Z"), text), "0506-01-02T03:04:00.000Z");
+    int64_t beyond;
+    assert_int_equal(lode_time_parse("9999-12-31T23:59-00:01", &beyond, NULL), LODE_INVALID);
+    assert_int_equal(lode_time_parse("0000-01-01T00:00+00:01", &beyond, NULL), LODE_INVALID);
     assert_string_equal(lode_time_version(1772539200123, text), "20260303T120000Z");
 }
 

@@ -46,6 +46,10 @@ static void refuses(void **state)
         assert_null(doc);
         assert_non_null(strstr(err.text, "the reply"));
     }
+    json_t *none = NULL;
+    assert_int_equal(lode_json_parse("{}\0{", 4, "the reply", &none, NULL), LODE_INVALID);
+    assert_int_equal(lode_json_parse("{\0}", 3, "the reply", &none, NULL), LODE_INVALID);
+    assert_int_equal(lode_json_parse("", 0, "the reply", &none, NULL), LODE_INVALID);
 }
 
 static int nested(size_t depth)
