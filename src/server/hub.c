@@ -120,7 +120,8 @@ static void publish(struct srv_hub *self, const struct lode_journal_entry *e)
     if (self->next - self->first == RING)
         self->first++;
     lode_free(slot->text);
-    *slot = (struct event){.len = text.len, .text = lode_buf_steal(&text)};
+    *slot = (struct event){.len = text.len};
+    slot->text = lode_buf_steal(&text);
     snprintf(slot->ns, sizeof(slot->ns), "%s", e->ns);
     snprintf(slot->name, sizeof(slot->name), "%s", e->name);
     place_parse(e->event, &slot->place);
