@@ -179,7 +179,8 @@ struct lode_store_ops {
     int (*list)(struct lode_store *self, const char *dir, const char *after, size_t limit,
                 struct lode_store_page *out, struct lode_err *err);
 
-    /* Removes one object, or one empty directory. NOT_FOUND if absent; EXISTS for a directory that is not empty. */
+    /* Removes one object, or one empty directory. NOT_FOUND if absent; EXISTS for a directory that is not empty. A
+     * directory's removal is durable on return, and with it that of all that was in it; an object's alone need not be. */
     int (*remove)(struct lode_store *self, const char *key, struct lode_err *err);
 
     /* Moves a directory with all that is in it; parents of `to` are made. Never replaces: EXISTS when `to` is there

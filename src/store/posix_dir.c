@@ -215,7 +215,11 @@ int posix_remove(struct lode_store *store, const char *key, struct lode_err *err
     posix_synced_forget(&self->synced);
     int gone = S_ISDIR(st.st_mode) ? remove_dir(self, parent, key)
                                    : lode_sys->unlinkat(parent, lode_key_leaf(key), 0);
-    return gone < 0 ? remove_failed(self, key, err) : 0;
+    if (gone < 0)
+        return remove_failed(self, key, err);
+    /* What gc has freed must not be there again after a power cut: its record is gone by then. One flush at the top
+     * of a tree is enough for all that was in it. */
+    return S_ISDIR(st.st_mode) ? posix_sync_fd(self, parent, dir, err) : 0;
 }
 
 /* ---- rename ---- */
