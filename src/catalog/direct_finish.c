@@ -268,25 +268,34 @@ static int show_committed(struct lode_attempt *a, struct lode_version *out, stru
     return lode_direct_resolve((struct lode_catalog *)a->d, &ref, true, out, err);
 }
 
-/* LODE_AGAIN may mean that the model moved on (try again), or that the fence broke (look). */
-static int commit(struct lode_attempt *a, struct lode_version *out, struct lode_err *err)
+/* Whether version record and claim are as this attempt left them; then the model has moved on. */
+static int fence_holds(struct lode_attempt *a, bool *out, struct lode_err *err)
 {
     const struct lode_version *v = &a->record.v;
+    _cleanup_version_record_ struct lode_version_record now = {0};
+    int r = lode_direct_get_version(a->d, v->ns, v->name, v->version, &now, err);
+    *out = r == 0 && now.modified == a->record.modified &&
+           lode_direct_has(a->d, lode_key_claim(v->ns, v->name, v->version), &r, err);
+    return r;
+}
+
+static int commit(struct lode_attempt *a, struct lode_version *out, struct lode_err *err)
+{
     for (unsigned i = 0; i < LODE_TRIES; i++) {
+        bool holds;
         int r = try_commit(a, out, err);
         if (r != LODE_AGAIN)
             return r;
-        _cleanup_version_record_ struct lode_version_record now = {0};
-        r = lode_direct_get_version(a->d, v->ns, v->name, v->version, &now, err);
-        if (r == 0 && now.modified != a->record.modified)
+        r = fence_holds(a, &holds, err);
+        if (r == 0 && !holds) {
             r = lode_attempt_lost(a, err);
-        else if (r == 0) {
-            lode_direct_backoff(i);
-            continue;
+            return r < 0 ? r : show_committed(a, out, err);
         }
-        return r < 0 ? r : show_committed(a, out, err);
+        if (r < 0)
+            return r;
+        lode_direct_backoff(i);
     }
-    return lode_direct_gave_up(lode_model_q(v->ns, v->name), err);
+    return lode_direct_gave_up(lode_model_q(a->record.v.ns, a->record.v.name), err);
 }
 
 int lode_direct_finish(struct lode_attempt *a, struct lode_manifest *manifest,
