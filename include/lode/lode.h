@@ -118,7 +118,8 @@ struct lode_tensor_view {
     unsigned rank;
     const uint64_t *shape;             /* `rank` lengths, outermost first; NULL for rank 0 */
     bool fortran_order;                /* the elements lie first-index-fastest */
-    const void *data;                  /* read-only, `len` bytes; NULL if only listed */
+    const void *data;                  /* `len` bytes; NULL if only listed. Private to the process: what is written
+                                          there never reaches a file */
     uint64_t len;                      /* bytes */
     const char *file;                  /* path inside the version */
 };
