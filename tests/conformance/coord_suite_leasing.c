@@ -88,7 +88,7 @@ static void tells_the_end_by_itself(void **state)
 static void lives_while_kept(void **state)
 {
     _cleanup_coord_ struct lode_coord *c = coord_suite_open();
-    uint64_t id = grant_for(c, ttl() * 2);
+    uint64_t id = grant_for(c, ttl() * 3);
     kit_put_leased(c, "claim", "me", id);
     int64_t until = lode_boot_ms() + ttl() * 6;
     while (lode_boot_ms() < until) {
@@ -97,7 +97,7 @@ static void lives_while_kept(void **state)
         usleep((unsigned)(ttl() * 1000 / 4));
     }
     assert_int_equal(put_under(c, "more", id), 0);
-    assert_true(kit_wait_gone(c, "claim", ttl() * 2 + LATE_MS));
+    assert_true(kit_wait_gone(c, "claim", ttl() * 3 + LATE_MS));
     assert_true(kit_wait_gone(c, "more", 1000));
     assert_true(kit_has(c, "beside"));
 }
@@ -159,7 +159,7 @@ static void keeps_itself(void **state)
     struct lode_lease *lease;
     assert_int_equal(lode_lease_start(c, ttl() * 3, &lease, NULL), 0);
     kit_put_leased(c, "claim", "me", lode_lease_id(lease));
-    int64_t until = lode_boot_ms() + ttl() * 9;
+    int64_t until = lode_boot_ms() + ttl() * 6;
     while (lode_boot_ms() < until) {
         assert_int_equal(lode_lease_check(lease, NULL), 0);
         assert_true(kit_has(c, "claim"));

@@ -54,4 +54,4 @@ const struct coord_suite coord_suite_sqlite = {.name = "coord: sqlite",
                                                .processes = true,
                                                .log_keep = true,
                                                .read_only = true,
-                                               .lease_ms = 250};
+                                               .lease_ms = 500};

@@ -153,7 +153,9 @@ static void its_own_clock_judges(void **state)
     lode_lease_stop(lease);
 }
 
-/* A process that is stopped for longer than its lease finds out before it writes anything. */
+/* A process that is stopped for longer than its lease finds out before it writes anything. It is
+ * stopped long before its first keep, for one that is stopped inside a commit holds up all others.
+ */
 static void a_stopped_process_knows(void **state)
 {
     int go[2], answer[2];
@@ -165,7 +167,7 @@ static void a_stopped_process_knows(void **state)
     if (child == 0) {
         struct lode_coord *c = kit_open(url, NULL);
         struct lode_lease *lease;
-        if (lode_lease_start(c, 400, &lease, NULL) < 0)
+        if (lode_lease_start(c, 1600, &lease, NULL) < 0)
             _exit(1);
         kit_put_leased(c, "claim", "child", lode_lease_id(lease));
         if (write(answer[1], "r", 1) != 1 || read(go[0], &byte, 1) != 1)
@@ -184,7 +186,7 @@ static void a_stopped_process_knows(void **state)
     assert_int_equal(read(answer[0], &byte, 1), 1);
     kill(child, SIGSTOP);
     _cleanup_coord_ struct lode_coord *c = kit_open(url, NULL);
-    usleep(500000);
+    usleep(1700000);
     assert_true(kit_swap(c, "claim", 0, "another's")); /* the writer ends the lease first */
     assert_int_equal(write(go[1], "g", 1), 1);
     kill(child, SIGCONT);

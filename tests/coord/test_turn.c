@@ -70,6 +70,23 @@ static void wait_for(const volatile int *what, int n)
         usleep(500);
 }
 
+/* Tickets drawn so far: the first word of the file. */
+static uint64_t tickets(void)
+{
+    uint64_t n = 0;
+    int fd = open(path, O_RDONLY);
+    if (fd >= 0 && pread(fd, &n, sizeof n, 0) != sizeof n)
+        n = 0;
+    close(fd);
+    return n;
+}
+
+static void wait_for_ticket(uint64_t n)
+{
+    while (tickets() < n)
+        usleep(500);
+}
+
 static void expect_exits(const pid_t *children, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -133,7 +150,6 @@ static void first_come_first_served(void **state)
         children[i] = kit_fork();
         if (children[i] == 0) {
             struct lode_turn *mine = open_turn();
-            shared->ready = i + 1;
             if (lode_turn_take(mine, lode_mono_ms() + 20000, NULL) < 0)
                 _exit(1);
             shared->order[shared->arrived++] = i;
@@ -141,8 +157,7 @@ static void first_come_first_served(void **state)
             lode_turn_close(mine);
             _exit(0);
         }
-        wait_for(&shared->ready, i + 1);
-        usleep(10000);
+        wait_for_ticket((uint64_t)i + 2);
     }
     assert_int_equal(shared->arrived, 0);
     lode_turn_give(t);
@@ -172,6 +187,7 @@ static void waits_until_its_own_deadline(void **state)
 /* Dies while it holds, or while it waits. */
 static pid_t victim(bool holds)
 {
+    uint64_t drawn = tickets();
     int was = shared->ready;
     pid_t child = kit_fork();
     if (child == 0) {
@@ -185,7 +201,7 @@ static pid_t victim(bool holds)
         _exit(0);
     }
     wait_for(&shared->ready, was + 1);
-    usleep(20000);
+    wait_for_ticket(drawn + 1);
     return child;
 }
 
