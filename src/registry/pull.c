@@ -23,6 +23,7 @@
 #include "base/name.h"
 #include "base/plant.h"
 #include "base/sys.h"
+#include "io/direct.h"
 #include "io/pool.h"
 #include "load/blocks.h"
 #include "load/flow.h"
@@ -41,8 +42,10 @@ struct pull_file {
     enum there there; /* what lies under its name; guarded by lock while looking */
     uint64_t left;    /* spans to do; guarded by lock */
     int fd;           /* looking: the file; fetching: the part file. Opened under the lock */
-    int parent;       /* directory of the part file, -1 */
-    uint64_t had;     /* bytes that the part file had when it was opened */
+    int direct;       /* the part file past the page cache, or -1 */
+    int source, source_direct; /* the store's own local file, where it has one, or -1 */
+    int parent;                /* directory of the part file, -1 */
+    uint64_t had;              /* bytes that the part file had when it was opened */
     char part[PART_NAME];
 };
 
@@ -64,12 +67,19 @@ struct pull {
     struct lode_pool *pool;
 };
 
+static void close_file(struct pull_file *f)
+{
+    int *const fds[] = {&f->fd, &f->direct, &f->source, &f->source_direct, &f->parent};
+    for (size_t i = 0; i < LODE_ARRAY_LEN(fds); i++) {
+        lode_closep(fds[i]);
+        *fds[i] = -1;
+    }
+}
+
 static void pull_release(struct pull *self)
 {
-    for (size_t i = 0; i < self->n; i++) {
-        lode_closep(&self->files[i].fd);
-        lode_closep(&self->files[i].parent);
-    }
+    for (size_t i = 0; i < self->n; i++)
+        close_file(&self->files[i]);
     lode_closep(&self->dir);
     lode_free(self->files);
     lode_free(self->table);
@@ -100,8 +110,12 @@ static int choose_files(struct pull *self, struct lode_err *err)
         return lode_err_nomem(err, "a list of files");
     for (size_t i = 0; i < m->n_files; i++) {
         if (wanted(self->options, m->files[i].path))
-            self->files[self->n++] =
-                (struct pull_file){.file = &m->files[i], .fd = -1, .parent = -1};
+            self->files[self->n++] = (struct pull_file){.file = &m->files[i],
+                                                        .fd = -1,
+                                                        .direct = -1,
+                                                        .source = -1,
+                                                        .source_direct = -1,
+                                                        .parent = -1};
     }
     if (self->n == 0)
         return lode_err_set(err, LODE_NOT_FOUND,
@@ -319,12 +333,33 @@ static int open_part(struct pull *self, struct pull_file *f, struct lode_err *er
                                 lode_q(f->file->path), lode_q(self->dest));
 }
 
+/* A store of local files is read by descriptor: past the page cache where the bytes are not in it.
+ */
+static int open_source(struct pull *self, struct pull_file *f, struct lode_err *err)
+{
+    uint64_t size = f->file->size;
+    bool large = size >= LODE_DIRECT_MIN;
+    if (large)
+        f->direct = lode_direct_open(f->fd, O_WRONLY);
+    if (!(lode_store_caps(self->place.store) & LODE_STORE_OPEN_LOCAL))
+        return 0;
+    _cleanup_free_ char *key = lode_place_key(&self->place, f->file->path);
+    int r = key ? lode_store_open_local(self->place.store, key, &f->source, err)
+                : lode_err_nomem(err, "a key");
+    if (r == 0 && large && !lode_direct_resident(f->source, size))
+        f->source_direct = lode_direct_open(f->source, O_RDONLY);
+    return r;
+}
+
 static int begin_file(struct pull *self, struct pull_file *f, struct lode_err *err)
 {
     int r = 0;
     pthread_mutex_lock(&self->lock);
-    if (f->parent < 0)
+    if (f->parent < 0) {
         r = open_part(self, f, err);
+        if (r == 0)
+            r = open_source(self, f, err);
+    }
     pthread_mutex_unlock(&self->lock);
     return r;
 }
@@ -340,23 +375,37 @@ static bool span_is_there(const struct pull *self, const struct pull_file *f,
                                   span->len) == SIZE_MAX);
 }
 
+static int read_span(struct pull *self, struct pull_file *f, const struct lode_span *span,
+                     void *buf, struct lode_err *err)
+{
+    uint32_t block = self->manifest->block_size;
+    const char *where = lode_store_url(self->place.store);
+    if (f->source >= 0) {
+        if (lode_direct_pread(f->source_direct, f->source, buf, span->len, span->offset) == 0)
+            return lode_blocks_check(f->file, block, span->offset, buf, span->len, where, err);
+        if (errno == ENODATA)
+            return lode_err_set(err, LODE_CORRUPT, "%s in %s is cut short", lode_q(f->file->path),
+                                where);
+        return lode_err_sys(err, "cannot read %s in %s", lode_q(f->file->path), where);
+    }
+    _cleanup_free_ char *key = lode_place_key(&self->place, f->file->path);
+    if (!key)
+        return lode_err_nomem(err, "a key");
+    return lode_blocks_read(self->place.store, key, f->file, block, span->offset, buf, span->len,
+                            err);
+}
+
 static int fetch_span(struct pull *self, struct pull_file *f, const struct lode_span *span,
                       void *buf, struct lode_err *err)
 {
     if (span->len == 0 || span_is_there(self, f, span, buf))
         return 0;
-    _cleanup_free_ char *key = lode_place_key(&self->place, f->file->path);
-    if (!key)
-        return lode_err_nomem(err, "a key");
-    int r = lode_blocks_read(self->place.store, key, f->file, self->manifest->block_size,
-                             span->offset, buf, span->len, err);
+    int r = read_span(self, f, span, buf, err);
     if (r < 0)
         return r;
-    if (lode_pwrite_full(f->fd, buf, span->len, span->offset) < 0)
+    if (lode_direct_pwrite(f->direct, f->fd, buf, span->len, span->offset) < 0)
         return lode_err_sys(err, "cannot write %s in %s", lode_q(f->file->path),
                             lode_q(self->dest));
-    lode_sys->sync_file_range(f->fd, (off_t)span->offset, (off_t)span->len,
-                              SYNC_FILE_RANGE_WRITE); /* a hint */
     return 0;
 }
 
@@ -390,9 +439,7 @@ static int end_span(struct pull *self, struct pull_file *f, size_t len, struct l
     if (!last)
         return 0;
     int r = finish_file(self, f, err);
-    lode_closep(&f->fd);
-    lode_closep(&f->parent);
-    f->fd = f->parent = -1;
+    close_file(f);
     atomic_fetch_add(&self->flow.files_done, 1);
     return r;
 }

@@ -25,6 +25,7 @@
 #include "base/mem.h"
 #include "base/name.h"
 #include "base/sys.h"
+#include "io/direct.h"
 #include "io/pool.h"
 #include "io/workers.h"
 #include "load/flow.h"
@@ -48,6 +49,7 @@ struct lane {
     const struct lode_source *source;
     char *key;
     int fd;
+    int direct; /* the same file past the page cache, or -1 */
     struct lode_hasher *hasher;
     struct lode_store_write *write; /* NULL: the object is there already */
     struct lode_store_part *parts;  /* there from an earlier life, sorted by number */
@@ -126,7 +128,7 @@ static int hand_over(struct lane *lane, uint32_t number, void *buf, size_t len,
 static int read_part(struct lane *lane, uint64_t offset, void *buf, size_t len,
                      struct lode_err *err)
 {
-    if (lode_pread_full(lane->fd, buf, len, offset) == 0)
+    if (lode_direct_pread(lane->direct, lane->fd, buf, len, offset) == 0)
         return lode_hasher_update(lane->hasher, buf, len, err);
     if (errno == ENODATA)
         return lode_err_set(
@@ -216,6 +218,9 @@ static int lane_run(struct lane *lane, struct lode_err *err)
 {
     struct upload *up = lane->up;
     int r = lode_source_open(lane->source, &lane->fd, err);
+    if (r == 0 && lane->source->size >= LODE_DIRECT_MIN &&
+        !lode_direct_resident(lane->fd, lane->source->size))
+        lane->direct = lode_direct_open(lane->fd, O_RDONLY);
     if (r == 0)
         r = lode_hasher_new(&lane->hasher, err);
     if (r == 0)
@@ -244,14 +249,18 @@ static void lane_release(struct lane *lane)
     lode_store_free(lane->parts);
     lode_free(lane->key);
     lode_closep(&lane->fd);
+    lode_closep(&lane->direct);
     pthread_cond_destroy(&lane->idle);
     pthread_mutex_destroy(&lane->lock);
 }
 
 static int send_file(struct upload *up, size_t number, struct lode_err *err)
 {
-    struct lane lane = {
-        .up = up, .number = number, .source = &up->push->sources.items[number], .fd = -1};
+    struct lane lane = {.up = up,
+                        .number = number,
+                        .source = &up->push->sources.items[number],
+                        .fd = -1,
+                        .direct = -1};
     pthread_mutex_init(&lane.lock, NULL);
     pthread_cond_init(&lane.idle, NULL);
     lane.key = lode_place_key(up->place, lane.source->path);

@@ -5,8 +5,8 @@
  * name with one rename, then flushes the directories above. After a crash there is an unfinished write, or a name with
  * all its bytes: never a name without them.
  *
- * Each part's way to the device starts as soon as it is written (sync_file_range), so that the flush at the end waits
- * for the last parts only.
+ * Large parts go past the page cache, the way of others to the device starts as soon as they are written (io/direct.h):
+ * the flush at the end has little left to do.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,6 +20,7 @@
 #include "base/plant.h"
 #include "base/size.h"
 #include "base/sys.h"
+#include "io/direct.h"
 #include "store/posix.h"
 #include "store/util.h"
 
@@ -35,6 +36,7 @@ struct posix_write {
     char id[POSIX_ID_HEX + 1];
     int parts_dir;
     int fd;                      /* <id>.data */
+    int direct;                  /* the same file past the page cache, or -1 */
     int notes;                   /* <id>.parts; -1 for a write of one part */
     uint64_t part_size;
     uint64_t reserved;           /* bytes the file has from its reservation or its earlier life */
@@ -51,6 +53,7 @@ static struct posix_write *write_of(struct lode_store_write *write)
 static void write_free(struct posix_write *self)
 {
     lode_closep(&self->fd);
+    lode_closep(&self->direct);
     lode_closep(&self->notes);
     lode_closep(&self->parts_dir);
     pthread_mutex_destroy(&self->lock);
@@ -144,6 +147,8 @@ static int begin_new(struct posix_write *self, const struct lode_store_write_opt
     if (opts->mode && lode_sys->fchmod(self->fd, opts->mode & 0777) < 0)
         return lode_err_sys(err, "cannot set the mode of %s", lode_q(self->key));
     r = reserve(self, opts->size, err);
+    if (opts->size != UINT64_MAX && opts->size >= LODE_DIRECT_MIN)
+        self->direct = lode_direct_open(self->fd, O_WRONLY);
     if (r < 0 || opts->size <= opts->part_size)
         return r;
     struct posix_parts_head head = {self->key, opts->part_size, lode_now_ms()};
@@ -166,6 +171,8 @@ static int open_resumed(struct posix_write *self, struct lode_err *err)
     if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
         return lode_err_set(err, LODE_NOT_FOUND, "cannot go on with %s: it was completed", lode_q(self->key));
     self->reserved = (uint64_t)st.st_size;
+    if (self->reserved >= LODE_DIRECT_MIN)
+        self->direct = lode_direct_open(self->fd, O_WRONLY);
     return 0;
 }
 
@@ -215,7 +222,7 @@ int posix_write_begin(struct lode_store *store, const char *key, const struct lo
     struct posix_write *self = lode_zalloc(sizeof *self);
     if (!self)
         return lode_err_nomem(err, "a write");
-    *self = (struct posix_write){.ops = &lode_store_posix_ops, .store = posix, .parts_dir = -1, .fd = -1, .notes = -1,
+    *self = (struct posix_write){.ops = &lode_store_posix_ops, .store = posix, .parts_dir = -1, .fd = -1, .direct = -1, .notes = -1,
                                  .part_size = opts->part_size, .key = lode_strdup(key)};
     pthread_mutex_init(&self->lock, NULL);
     r = self->key ? begin_in(self, opts, err) : lode_err_nomem(err, "a key");
@@ -287,9 +294,8 @@ int posix_write_part(struct lode_store_write *write, uint32_t number, const void
         r = set_len(self, number, 0, err);
     if (r < 0 || len == 0)
         return r;
-    if (lode_pwrite_full(self->fd, data, len, offset) < 0)
+    if (lode_direct_pwrite(self->direct, self->fd, data, len, offset) < 0)
         return lode_err_sys(err, "cannot write part %u of %s in %s", number, lode_q(self->key), self->store->base.url);
-    lode_sys->sync_file_range(self->fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE); /* a hint: may fail */
     if (self->notes >= 0)
         r = posix_parts_mark(self->notes, strlen(self->key), number, data, len, err);
     return r < 0 ? r : set_len(self, number, len, err);
