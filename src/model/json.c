@@ -15,6 +15,8 @@ struct maker {
 
 static void put(struct maker *m, const char *key, json_t *value)
 {
+    if (!m->doc)
+        json_decref(value); /* what is set is taken, what cannot be set must go all the same */
     if (!value || !m->doc || json_object_set_new_nocheck(m->doc, key, value) < 0)
         m->failed = true;
 }
