@@ -1,5 +1,6 @@
-/* Parsing: options may stand anywhere, "--" ends them, "--name=value" and "--name value" are the same. Common options
- * may come before the command word. Unknown words are answered with the nearest known one.
+/* Parsing: options may stand anywhere, "--" ends them, "--name=value" and "--name value" are the
+ * same. Common options may come before the command word. Unknown words are answered with the
+ * nearest known one.
  */
 #include <math.h>
 #include <stdarg.h>
@@ -23,7 +24,8 @@ const struct cli_option cli_common_options[] = {
     {0},
 };
 
-static const struct cli_option *find_long(const struct cli_option *options, const char *name, size_t len)
+static const struct cli_option *find_long(const struct cli_option *options, const char *name,
+                                          size_t len)
 {
     for (; options && options->name; options++) {
         if (strlen(options->name) == len && memcmp(options->name, name, len) == 0)
@@ -83,9 +85,11 @@ static int take_option(struct cli_args *args, int argc, char **argv, int *i)
     bool is_long = word[1] == '-';
     const char *name = word + (is_long ? 2 : 1), *equals = is_long ? strchr(name, '=') : NULL;
     size_t len = equals ? (size_t)(equals - name) : strlen(name);
-    const struct cli_option *o = is_long ? find_long(own_options(args), name, len) : find_letter(own_options(args), *name);
+    const struct cli_option *o =
+        is_long ? find_long(own_options(args), name, len) : find_letter(own_options(args), *name);
     if (!o)
-        o = is_long ? find_long(cli_common_options, name, len) : find_letter(cli_common_options, *name);
+        o = is_long ? find_long(cli_common_options, name, len)
+                    : find_letter(cli_common_options, *name);
     if (!o)
         return unknown_option(args, word);
     if (o->kind == CLI_FLAG) {
@@ -130,8 +134,10 @@ static int unknown_command(const struct cli_args *args, const char *word, const 
     const char *names[128];
     size_t n = 0;
     if (is_group(word)) {
-        fprintf(stderr, second ? "lode: no command '%s %s'; there are:\n" : "lode: '%s' needs one more word:\n", word,
-                second ? second : "");
+        fprintf(stderr,
+                second ? "lode: no command '%s %s'; there are:\n"
+                       : "lode: '%s' needs one more word:\n",
+                word, second ? second : "");
         for (const struct cli_command *const *c = cli_commands; *c; c++) {
             if (strncmp((*c)->name, word, strlen(word)) == 0)
                 fprintf(stderr, "  lode %s %s\n", (*c)->name, (*c)->args);
@@ -167,7 +173,7 @@ static int take_all(struct cli_args *args, int argc, char **argv)
         if (!only_words && strcmp(argv[i], "--") == 0)
             only_words = true;
         else if (!only_words && !args->command && strcmp(argv[i], "--version") == 0)
-            argv[i--] = (char *)(uintptr_t)"version";
+            argv[i--] = (char *)(uintptr_t) "version";
         else if (!only_words && argv[i][0] == '-' && argv[i][1])
             status = take_option(args, argc, argv, &i);
         else if (!args->command)
@@ -186,7 +192,8 @@ static int check_count(const struct cli_args *args)
     if (args->n_words < c->min_args)
         return cli_usage(args, "too few arguments; it is: lode %s %s", c->name, c->args);
     if (args->n_words > c->max_args)
-        return cli_usage(args, "unexpected argument %s; it is: lode %s %s", lode_q(args->words[c->max_args]), c->name, c->args);
+        return cli_usage(args, "unexpected argument %s; it is: lode %s %s",
+                         lode_q(args->words[c->max_args]), c->name, c->args);
     return 0;
 }
 

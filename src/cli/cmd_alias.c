@@ -23,14 +23,19 @@ static int run_ls(const struct cli_args *args, struct lode *lode)
         if (m.latest && !cli_quiet(args))
             printf("%-20s %s  (computed)\n", "latest", m.latest);
         for (size_t i = 0; i < m.n_aliases; i++)
-            printf(cli_quiet(args) ? "%s\n" : "%-20s %s\n", m.aliases[i].alias, m.aliases[i].version);
+            printf(cli_quiet(args) ? "%s\n" : "%-20s %s\n", m.aliases[i].alias,
+                   m.aliases[i].version);
     }
     lode_model_info_release(&m);
     return status;
 }
 
 const struct cli_command cli_cmd_alias_ls = {
-    .name = "alias ls", .args = "NAME", .min_args = 1, .max_args = 1, .on_root = run_ls,
+    .name = "alias ls",
+    .args = "NAME",
+    .min_args = 1,
+    .max_args = 1,
+    .on_root = run_ls,
     .summary = "list the aliases of a model",
 };
 
@@ -40,7 +45,8 @@ static int moved(const struct cli_args *args, struct lode_journal_entry *e)
     cli_model_name(e->ns, e->name, model);
     if (e->number == 0)
         return cli_done_entry(args, e, "%s@%s is at %s already", model, e->alias, e->to);
-    return cli_done_entry(args, e, "%s@%s: %s -> %s", model, e->alias, e->from ? e->from : "(none)", e->to ? e->to : "(removed)");
+    return cli_done_entry(args, e, "%s@%s: %s -> %s", model, e->alias, e->from ? e->from : "(none)",
+                          e->to ? e->to : "(removed)");
 }
 
 static int run_set(const struct cli_args *args, struct lode *lode)
@@ -52,13 +58,23 @@ static int run_set(const struct cli_args *args, struct lode *lode)
 }
 
 const struct cli_command cli_cmd_alias_set = {
-    .name = "alias set", .args = "REF ALIAS", .min_args = 2, .max_args = 2, .on_root = run_set, .options = why_option,
+    .name = "alias set",
+    .args = "REF ALIAS",
+    .min_args = 2,
+    .max_args = 2,
+    .on_root = run_set,
+    .options = why_option,
     .summary = "point an alias at a version",
     .text = "Example:\n  lode alias set rank@12 canary -m 'ten percent of traffic'",
 };
 
 const struct cli_command cli_cmd_promote = {
-    .name = "promote", .args = "REF ALIAS", .min_args = 2, .max_args = 2, .on_root = run_set, .options = why_option,
+    .name = "promote",
+    .args = "REF ALIAS",
+    .min_args = 2,
+    .max_args = 2,
+    .on_root = run_set,
+    .options = why_option,
     .summary = "make a version the one that an alias means",
     .text = "One step, seen by every watcher. 'lode rollback NAME ALIAS' takes it back.\n\n"
             "Example:\n  lode promote rank@canary prod -m 'auc +0.8 %'",
@@ -73,7 +89,12 @@ static int run_rm(const struct cli_args *args, struct lode *lode)
 }
 
 const struct cli_command cli_cmd_alias_rm = {
-    .name = "alias rm", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .on_root = run_rm, .options = why_option,
+    .name = "alias rm",
+    .args = "NAME ALIAS",
+    .min_args = 2,
+    .max_args = 2,
+    .on_root = run_rm,
+    .options = why_option,
     .summary = "remove an alias",
 };
 
@@ -86,7 +107,12 @@ static int run_rollback(const struct cli_args *args, struct lode *lode)
 }
 
 const struct cli_command cli_cmd_rollback = {
-    .name = "rollback", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .on_root = run_rollback, .options = why_option,
+    .name = "rollback",
+    .args = "NAME ALIAS",
+    .min_args = 2,
+    .max_args = 2,
+    .on_root = run_rollback,
+    .options = why_option,
     .summary = "point an alias back at what it was before",
     .text = "Example:\n  lode rollback rank prod -m 'errors in region 2'",
 };
@@ -97,10 +123,11 @@ static int show_at(const struct cli_args *args, struct lode *lode, const char *a
     struct lode_journal_entry e = {0};
     int64_t when;
     char a[LODE_TIME_TEXT], b[LODE_TIME_TEXT];
-    if (lode_time_parse(at, &when, &err) < 0 || lode_alias_at(lode, args->words[0], args->words[1], when, &e, &err) < 0)
+    if (lode_time_parse(at, &when, &err) < 0 ||
+        lode_alias_at(lode, args->words[0], args->words[1], when, &e, &err) < 0)
         return cli_fail(args, &err);
-    return cli_done_entry(args, &e, "%s was @%s at %s, since %s (by %s)", e.to, e.alias, lode_time_rfc3339(when, a),
-                          lode_time_rfc3339(e.when_ms, b), e.who);
+    return cli_done_entry(args, &e, "%s was @%s at %s, since %s (by %s)", e.to, e.alias,
+                          lode_time_rfc3339(when, a), lode_time_rfc3339(e.when_ms, b), e.who);
 }
 
 static int print_journal(const struct cli_args *args, struct lode_journal *p)
@@ -116,7 +143,8 @@ static int print_journal(const struct cli_args *args, struct lode_journal *p)
     return status;
 }
 
-static int show_log(const struct cli_args *args, struct lode *lode, const char *model, const char *alias)
+static int show_log(const struct cli_args *args, struct lode *lode, const char *model,
+                    const char *alias)
 {
     struct lode_err err = {0};
     struct lode_journal p = {0};
@@ -143,7 +171,12 @@ static const struct cli_option alias_log_options[] = {
 };
 
 const struct cli_command cli_cmd_alias_log = {
-    .name = "alias log", .args = "NAME ALIAS", .min_args = 2, .max_args = 2, .on_root = run_alias_log, .options = alias_log_options,
+    .name = "alias log",
+    .args = "NAME ALIAS",
+    .min_args = 2,
+    .max_args = 2,
+    .on_root = run_alias_log,
+    .options = alias_log_options,
     .summary = "every move of an alias: when, who, why",
     .text = "Example:\n  lode alias log rank prod --at 2026-03-03T12:00Z",
 };
@@ -160,6 +193,10 @@ static const struct cli_option log_options[] = {
 };
 
 const struct cli_command cli_cmd_log = {
-    .name = "log", .args = "[NAME]", .max_args = 1, .on_root = run_log, .options = log_options,
+    .name = "log",
+    .args = "[NAME]",
+    .max_args = 1,
+    .on_root = run_log,
+    .options = log_options,
     .summary = "every change, newest first: when, who, why",
 };

@@ -20,12 +20,17 @@ static int run(const struct cli_args *args, struct lode *lode)
     call.progress = NULL;
     int r = lode_cat(lode, args->words[0], 0, 0, to_stdout, &write_error, &call, &err);
     if (r < 0 && write_error == EPIPE)
-        return CLI_DONE;               /* "| head" has seen enough */
+        return CLI_DONE; /* "| head" has seen enough */
     return r < 0 ? cli_fail(args, &err) : CLI_DONE;
 }
 
 const struct cli_command cli_cmd_cat = {
-    .name = "cat", .args = "REF/FILE", .min_args = 1, .max_args = 1, .on_root = run,
+    .name = "cat",
+    .args = "REF/FILE",
+    .min_args = 1,
+    .max_args = 1,
+    .on_root = run,
     .summary = "write one file of a version to stdout",
-    .text = "Every block is checked before it is written.\n\nExample:\n  lode cat rank@prod/config.json",
+    .text = "Every block is checked before it is written.\n\nExample:\n  lode cat "
+            "rank@prod/config.json",
 };

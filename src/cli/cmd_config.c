@@ -11,7 +11,8 @@ static int load(const struct cli_args *args, struct lode_config *config)
     return lode_config_load(config, &err) < 0 ? cli_fail(args, &err) : 0;
 }
 
-static int save(const struct cli_args *args, const struct lode_config *config, int r, struct lode_err *err, const char *done)
+static int save(const struct cli_args *args, const struct lode_config *config, int r,
+                struct lode_err *err, const char *done)
 {
     if (r == 0)
         r = lode_config_save(config, err);
@@ -28,14 +29,19 @@ static int save(const struct cli_args *args, const struct lode_config *config, i
 
 static json_t *context_json(const char *name, const struct lode_context *c, bool current)
 {
-    return json_pack("{s:s,s:b,s:s?,s:s?,s:s?,s:b,s:s?}", "name", name, "current", current, "url", c->url, "store", c->store,
-                     "coord", c->coord, "has_token", c->token != NULL, "cacert", c->cacert);
+    return json_pack("{s:s,s:b,s:s?,s:s?,s:s?,s:b,s:s?}", "name", name, "current", current, "url",
+                     c->url, "store", c->store, "coord", c->coord, "has_token", c->token != NULL,
+                     "cacert", c->cacert);
 }
 
-static void context_row(struct cli_table *t, const char *name, const struct lode_context *c, bool current)
+static void context_row(struct cli_table *t, const char *name, const struct lode_context *c,
+                        bool current)
 {
-    char *pair = c->url ? NULL : lode_asprintf("%s + %s", c->store ? c->store : "-", c->coord ? c->coord : "-");
-    const char *cells[] = {current ? "*" : "", name, c->url ? c->url : pair, c->token ? "token" : ""};
+    char *pair =
+        c->url ? NULL
+               : lode_asprintf("%s + %s", c->store ? c->store : "-", c->coord ? c->coord : "-");
+    const char *cells[] = {current ? "*" : "", name, c->url ? c->url : pair,
+                           c->token ? "token" : ""};
     cli_table_row(t, cells);
     lode_free(pair);
 }
@@ -52,7 +58,8 @@ static int run_ls(const struct cli_args *args)
     const char *current = json_string_value(json_object_get(config.doc, "current"));
     json_t *list = json_array();
     struct cli_table *table = cli_table_new(heads, LODE_ARRAY_LEN(heads));
-    json_object_foreach(json_object_get(config.doc, "contexts"), name, value) {
+    json_object_foreach(json_object_get(config.doc, "contexts"), name, value)
+    {
         struct lode_context c;
         if (lode_config_context(&config, name, &c, NULL) < 0)
             continue;
@@ -68,13 +75,17 @@ static int run_ls(const struct cli_args *args)
 }
 
 const struct cli_command cli_cmd_config_ls = {
-    .name = "config ls", .args = "", .max_args = 0, .run = run_ls,
+    .name = "config ls",
+    .args = "",
+    .max_args = 0,
+    .run = run_ls,
     .summary = "list the contexts",
 };
 
 /* ---- set ---- */
 
-/* From standard input, so that it stands in no history and in no process list. The caller frees it as a secret. */
+/* From standard input, so that it stands in no history and in no process list. The caller frees it
+ * as a secret. */
 static char *read_token(void)
 {
     char line[1024];
@@ -101,7 +112,12 @@ static int run_set(const struct cli_args *args)
     if (status)
         return status;
     char *token = cli_flag(args, "token-stdin") ? read_token() : NULL;
-    struct lode_context c = {.name = args->words[0], .url = o.url, .store = o.store, .coord = o.coord, .token = token, .cacert = o.cacert};
+    struct lode_context c = {.name = args->words[0],
+                             .url = o.url,
+                             .store = o.store,
+                             .coord = o.coord,
+                             .token = token,
+                             .cacert = o.cacert};
     int r = lode_config_set(&config, &c, &err);
     status = save(args, &config, r, &err, "Set");
     lode_free_secret(token);
@@ -109,14 +125,21 @@ static int run_set(const struct cli_args *args)
 }
 
 static const struct cli_option set_options[] = {
-    {"token-stdin", 0, CLI_FLAG, NULL, "read the token from standard input and keep it (the file is readable by you alone)"},
+    {"token-stdin", 0, CLI_FLAG, NULL,
+     "read the token from standard input and keep it (the file is readable by you alone)"},
     {0},
 };
 
 const struct cli_command cli_cmd_config_set = {
-    .name = "config set", .args = "NAME", .min_args = 1, .max_args = 1, .run = run_set, .options = set_options,
+    .name = "config set",
+    .args = "NAME",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_set,
+    .options = set_options,
     .summary = "add or replace a context",
-    .text = "Example:\n  lode config set prod --url https://models.example:7740 --token-stdin < token",
+    .text =
+        "Example:\n  lode config set prod --url https://models.example:7740 --token-stdin < token",
 };
 
 /* ---- rm, use ---- */
@@ -133,7 +156,11 @@ static int run_rm(const struct cli_args *args)
 }
 
 const struct cli_command cli_cmd_config_rm = {
-    .name = "config rm", .args = "NAME", .min_args = 1, .max_args = 1, .run = run_rm,
+    .name = "config rm",
+    .args = "NAME",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_rm,
     .summary = "remove a context",
 };
 
@@ -149,6 +176,10 @@ static int run_use(const struct cli_args *args)
 }
 
 const struct cli_command cli_cmd_config_use = {
-    .name = "config use", .args = "NAME", .min_args = 1, .max_args = 1, .run = run_use,
+    .name = "config use",
+    .args = "NAME",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_use,
     .summary = "make a context the default",
 };

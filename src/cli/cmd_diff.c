@@ -10,8 +10,11 @@ static size_t diff_part(const struct cli_args *args, const json_t *doc, const ch
     size_t total = 0, i;
     json_t *item;
     for (size_t k = 0; k < LODE_ARRAY_LEN(kinds); k++) {
-        json_array_foreach(json_object_get(part, kinds[k]), i, item) {
-            const char *name = json_is_string(item) ? json_string_value(item) : cli_str(item, json_object_get(item, "path") ? "path" : "name");
+        json_array_foreach(json_object_get(part, kinds[k]), i, item)
+        {
+            const char *name = json_is_string(item)
+                                   ? json_string_value(item)
+                                   : cli_str(item, json_object_get(item, "path") ? "path" : "name");
             total++;
             if (!cli_json(args) && !cli_quiet(args))
                 printf("%c %.*s %s\n", marks[k], (int)strlen(what) - 1, what, name);
@@ -42,7 +45,12 @@ static const struct cli_option diff_options[] = {
 };
 
 const struct cli_command cli_cmd_diff = {
-    .name = "diff", .args = "REF REF", .min_args = 2, .max_args = 2, .on_root = run_diff, .options = diff_options,
+    .name = "diff",
+    .args = "REF REF",
+    .min_args = 2,
+    .max_args = 2,
+    .on_root = run_diff,
+    .options = diff_options,
     .summary = "compare the files and tensors of two versions",
     .text = "Example:\n  lode diff rank@prod rank@canary",
 };

@@ -8,7 +8,8 @@ static int print_doctor(const struct cli_args *args, const json_t *doc)
     bool ok = json_is_true(json_object_get(doc, "ok"));
     if (!cli_json(args)) {
         json_array_foreach(json_object_get(doc, "checks"), i, check)
-            printf("%-5s %-18s %s\n", cli_str(check, "status"), cli_str(check, "name"), cli_str(check, "message"));
+            printf("%-5s %-10s %s\n", cli_str(check, "status"), cli_str(check, "name"),
+                   cli_str(check, "message"));
     }
     return ok ? CLI_DONE : CLI_FAILED;
 }
@@ -22,7 +23,10 @@ static int run_doctor(const struct cli_args *args, struct lode *lode)
 }
 
 const struct cli_command cli_cmd_doctor = {
-    .name = "doctor", .args = "", .max_args = 0, .on_root = run_doctor,
+    .name = "doctor",
+    .args = "",
+    .max_args = 0,
+    .on_root = run_doctor,
     .summary = "check the root, the store, the coord and this machine",
 };
 
@@ -42,9 +46,14 @@ static int run_backup(const struct cli_args *args, struct lode *lode)
 }
 
 const struct cli_command cli_cmd_backup = {
-    .name = "backup", .args = "FILE", .min_args = 1, .max_args = 1, .on_root = run_backup,
+    .name = "backup",
+    .args = "FILE",
+    .min_args = 1,
+    .max_args = 1,
+    .on_root = run_backup,
     .summary = "copy the facts of an embedded root, while it is used",
-    .text = "The bytes of the models are files: back them up as files. 'lode recover' puts the facts back.",
+    .text = "The bytes of the models are files: back them up as files. 'lode recover' puts the "
+            "facts back.",
 };
 
 static int run_recover(const struct cli_args *args)
@@ -56,7 +65,7 @@ static int run_recover(const struct cli_args *args)
     if (status)
         return status;
     if (!cli_confirm(args, "Replace the facts of the root by those in %s?", args->words[0]))
-        return CLI_USAGE;
+        return CLI_FAILED;
     int r = lode_recover(args->words[0], &options, &json, &err);
     return cli_report(args, r, json, &err, print_path);
 }
@@ -67,6 +76,11 @@ static const struct cli_option recover_options[] = {
 };
 
 const struct cli_command cli_cmd_recover = {
-    .name = "recover", .args = "FILE", .min_args = 1, .max_args = 1, .run = run_recover, .options = recover_options,
+    .name = "recover",
+    .args = "FILE",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_recover,
+    .options = recover_options,
     .summary = "put the facts of a backup back in place",
 };

@@ -7,13 +7,16 @@ static int print_gc(const struct cli_args *args, const json_t *doc)
     size_t i;
     json_t *item;
     char bytes[CLI_TEXT];
+    size_t n = json_array_size(json_object_get(doc, "freed"));
     if (cli_json(args))
         return CLI_DONE;
     json_array_foreach(json_object_get(doc, "foreign"), i, item)
-        fprintf(stderr, "lode: foreign, left alone: %s\n", json_is_string(item) ? json_string_value(item) : cli_str(item, "key"));
+        fprintf(stderr, "lode: foreign, left alone: %s\n",
+                json_is_string(item) ? json_string_value(item) : cli_str(item, "key"));
     if (!cli_quiet(args))
-        printf("%s %s in %zu places\n", json_is_true(json_object_get(doc, "dry_run")) ? "Would free" : "Freed",
-               cli_bytes(cli_num(doc, "bytes"), bytes), json_array_size(json_object_get(doc, "freed")));
+        printf("%s %s in %zu place%s\n",
+               json_is_true(json_object_get(doc, "dry_run")) ? "Would free" : "Freed",
+               cli_bytes(cli_num(doc, "bytes"), bytes), n, cli_plural(n));
     return CLI_DONE;
 }
 
@@ -38,7 +41,12 @@ static const struct cli_option gc_options[] = {
 };
 
 const struct cli_command cli_cmd_gc = {
-    .name = "gc", .args = "", .max_args = 0, .on_root = run_gc, .options = gc_options,
+    .name = "gc",
+    .args = "",
+    .max_args = 0,
+    .on_root = run_gc,
+    .options = gc_options,
     .summary = "free the bytes of deleted versions and abandoned pushes",
-    .text = "Works from records alone: nothing that is live, in use, or that Lode did not write is touched.",
+    .text = "Works from records alone: nothing that is live, in use, or that Lode did not write is "
+            "touched.",
 };

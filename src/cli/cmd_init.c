@@ -31,9 +31,13 @@ static int run(const struct cli_args *args)
 }
 
 const struct cli_command cli_cmd_init = {
-    .name = "init", .args = "[URL]", .max_args = 1, .run = run,
+    .name = "init",
+    .args = "[URL]",
+    .max_args = 1,
+    .run = run,
     .summary = "make a new root",
-    .text = "A root is where models live: a directory (the embedded default, ~/.lode), or a store and a\n"
+    .text = "A root is where models live: a directory (the embedded default, ~/.lode), or a store "
+            "and a\n"
             "coord given as a pair. It is refused where there is one already.\n\n"
             "Example:\n  lode init /srv/models",
 };

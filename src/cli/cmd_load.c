@@ -1,4 +1,5 @@
-/* lode load: brings a version, or a local file or directory, into memory and says how long it took. */
+/* lode load: brings a version, or a local file or directory, into memory and says how long it took.
+ */
 #include "base/mem.h"
 #include "base/name.h"
 #include "cli/cli.h"
@@ -8,8 +9,8 @@ static json_t *tensor_json(const struct lode_tensor_view *t)
     json_t *shape = json_array();
     for (unsigned i = 0; i < t->rank; i++)
         json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
-    return json_pack("{s:s,s:s,s:o,s:I,s:s}", "name", t->name, "dtype", lode_dtype_name(t->dtype), "shape", shape, "size",
-                     (json_int_t)t->len, "file", t->file ? t->file : "");
+    return json_pack("{s:s,s:s,s:o,s:I,s:s}", "name", t->name, "dtype", lode_dtype_name(t->dtype),
+                     "shape", shape, "size", (json_int_t)t->len, "file", t->file ? t->file : "");
 }
 
 static int print_json(const struct lode_model *m, const struct lode_load_stats *s)
@@ -20,15 +21,17 @@ static int print_json(const struct lode_model *m, const struct lode_load_stats *
         if (lode_model_at(m, i, &t, NULL) == 0)
             json_array_append_new(tensors, tensor_json(&t));
     }
-    return cli_print_json(json_pack("{s:o,s:I,s:I,s:f,s:b,s:b}", "tensors", tensors, "bytes", (json_int_t)s->bytes, "read",
-                                    (json_int_t)s->read, "seconds", s->seconds, "verified", s->verified, "mapped", s->mapped));
+    return cli_print_json(json_pack("{s:o,s:I,s:I,s:f,s:b,s:b}", "tensors", tensors, "bytes",
+                                    (json_int_t)s->bytes, "read", (json_int_t)s->read, "seconds",
+                                    s->seconds, "verified", s->verified, "mapped", s->mapped));
 }
 
 static void shape_text(const struct lode_tensor_view *t, char *out, size_t room)
 {
     size_t used = (size_t)snprintf(out, room, "[");
     for (unsigned i = 0; i < t->rank && used < room; i++)
-        used += (size_t)snprintf(out + used, room - used, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
+        used += (size_t)snprintf(out + used, room - used, "%s%llu", i ? ", " : "",
+                                 (unsigned long long)t->shape[i]);
     if (used < room)
         snprintf(out + used, room - used, "]");
 }
@@ -58,9 +61,13 @@ static int show(const struct cli_args *args, const struct lode_model *m)
         return print_json(m, &s);
     if (!cli_quiet(args))
         print_table(m);
-    printf("%zu tensors, %s in %.3f s (%s/s), %s, %s\n", lode_model_count(m), cli_bytes(s.bytes, bytes), s.seconds,
-           cli_bytes((uint64_t)((double)s.bytes / (s.seconds > 1e-9 ? s.seconds : 1e-9)), rate), s.mapped ? "mapped" : "read",
-           s.verified ? "verified" : "NOT verified");
+    printf("%zu tensor%s, %s in %.3f s (%s/s), %s, %s\n", lode_model_count(m),
+           cli_plural(lode_model_count(m)), cli_bytes(s.bytes, bytes), s.seconds,
+           cli_bytes((uint64_t)((double)s.bytes / (s.seconds > 1e-9 ? s.seconds : 1e-9)), rate),
+           s.mapped ? "mapped" : "read",
+           s.verified                             ? "verified"
+           : lode_looks_like_path(args->words[0]) ? "no digests to check"
+                                                  : "NOT verified");
     return CLI_DONE;
 }
 
@@ -69,7 +76,8 @@ static int run(const struct cli_args *args)
     struct lode *lode = NULL;
     struct lode_err err = {0};
     struct lode_model *m = NULL;
-    struct lode_load_options o = {.no_verify = cli_flag(args, "no-verify"), .copy = cli_flag(args, "copy")};
+    struct lode_load_options o = {.no_verify = cli_flag(args, "no-verify"),
+                                  .copy = cli_flag(args, "copy")};
     int status = lode_looks_like_path(args->words[0]) ? 0 : cli_open(args, &lode);
     if (status)
         return status;
@@ -92,8 +100,14 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_load = {
-    .name = "load", .args = "REF|PATH", .min_args = 1, .max_args = 1, .run = run, .options = options,
+    .name = "load",
+    .args = "REF|PATH",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+    .options = options,
     .summary = "bring a model into memory; print its tensors, bytes, time and rate",
-    .text = "A PATH starts with / ./ ../ or ~ and needs no registry.\n\n"
-            "Examples:\n  lode load rank@prod\n  lode load ./model.safetensors --tensor 'layers.0.*'",
+    .text =
+        "A PATH starts with / ./ ../ or ~ and needs no registry.\n\n"
+        "Examples:\n  lode load rank@prod\n  lode load ./model.safetensors --tensor 'layers.0.*'",
 };

@@ -17,8 +17,8 @@ static void models_table(const struct lode_models *p)
             texts[k] = lode_asprintf("%s=%s", m->aliases[k].alias, m->aliases[k].version);
         char *aliases = cli_join(texts, n, " ");
         snprintf(count, sizeof count, "%llu", (unsigned long long)m->versions);
-        const char *cells[] = {cli_model_name(m->ns, m->name, name), count, m->latest ? m->latest : "-",
-                               cli_time(m->updated_ms, time), aliases};
+        const char *cells[] = {cli_model_name(m->ns, m->name, name), count,
+                               m->latest ? m->latest : "-", cli_time(m->updated_ms, time), aliases};
         cli_table_row(t, cells);
         lode_free(aliases);
         for (size_t k = 0; k < n; k++)
@@ -33,7 +33,8 @@ static void more(const struct cli_args *args, const char *next)
         fprintf(stderr, "There are more: --page '%s'\n", next);
 }
 
-static int list_models(const struct cli_args *args, struct lode *lode, const struct lode_list_options *o)
+static int list_models(const struct cli_args *args, struct lode *lode,
+                       const struct lode_list_options *o)
 {
     struct lode_models p = {0};
     struct lode_err err = {0};
@@ -55,7 +56,8 @@ static int list_models(const struct cli_args *args, struct lode *lode, const str
     return status;
 }
 
-static int list_versions(const struct cli_args *args, struct lode *lode, const char *model, const struct lode_list_options *o)
+static int list_versions(const struct cli_args *args, struct lode *lode, const char *model,
+                         const struct lode_list_options *o)
 {
     struct lode_versions p = {0};
     struct lode_err err = {0};
@@ -68,7 +70,8 @@ static int list_versions(const struct cli_args *args, struct lode *lode, const c
     else if (!cli_quiet(args) && p.n)
         cli_print_versions(&p, model == NULL);
     for (size_t i = 0; cli_quiet(args) && !cli_json(args) && i < p.n; i++)
-        printf("%s%s%s\n", model ? "" : cli_model_name(p.items[i].ns, p.items[i].name, name), model ? "" : "@", p.items[i].version);
+        printf("%s%s%s\n", model ? "" : cli_model_name(p.items[i].ns, p.items[i].name, name),
+               model ? "" : "@", p.items[i].version);
     if (p.n == 0 && !cli_json(args) && !cli_quiet(args))
         fputs("No such versions.\n", stderr);
     if (!cli_json(args))
@@ -80,8 +83,10 @@ static int list_versions(const struct cli_args *args, struct lode *lode, const c
 static int run(const struct cli_args *args, struct lode *lode)
 {
     struct lode_list_options o = {
-        .filter = cli_value(args, "filter"), .sort = cli_value(args, "sort"),
-        .page = cli_value(args, "page"), .deleted = cli_flag(args, "deleted"),
+        .filter = cli_value(args, "filter"),
+        .sort = cli_value(args, "sort"),
+        .page = cli_value(args, "page"),
+        .deleted = cli_flag(args, "deleted"),
     };
     int status = cli_number(args, "limit", 1000, &o.limit);
     if (status)
@@ -93,7 +98,8 @@ static int run(const struct cli_args *args, struct lode *lode)
 
 static const struct cli_option options[] = {
     {"filter", 0, CLI_VALUE, "EXPR", "only those for which it holds"},
-    {"sort", 0, CLI_VALUE, "KEY[:desc]", "by name, version, seq, created, size, format, parameters, tags.x, metrics.x"},
+    {"sort", 0, CLI_VALUE, "KEY[:desc]",
+     "by name, version, seq, created, size, format, parameters, tags.x, metrics.x"},
     {"limit", 'n', CLI_VALUE, "N", "at most so many (100; 1000 at the most)"},
     {"page", 0, CLI_VALUE, "TOKEN", "go on where a page ended"},
     {"versions", 0, CLI_FLAG, NULL, "versions of all models"},
@@ -103,9 +109,14 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_ls = {
-    .name = "ls", .args = "[NAME]", .max_args = 1, .on_root = run, .options = options,
+    .name = "ls",
+    .args = "[NAME]",
+    .max_args = 1,
+    .on_root = run,
+    .options = options,
     .summary = "list models, or the versions of one",
-    .text = "Filters: metrics.auc >= 0.9 AND tags.team = 'search' AND name LIKE 'rank-%', with OR, NOT,\n"
+    .text = "Filters: metrics.auc >= 0.9 AND tags.team = 'search' AND name LIKE 'rank-%', with OR, "
+            "NOT,\n"
             "parentheses, IN, ILIKE. A comparison with a missing field is false.\n\n"
             "Examples:\n  lode ls\n  lode ls rank --sort metrics.auc:desc --limit 5\n"
             "  lode ls --versions --filter \"created >= '2026-03-01' AND NOT format = 'opaque'\"",

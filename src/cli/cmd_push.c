@@ -15,21 +15,27 @@ static int push(const struct cli_args *args, struct lode *lode, struct lode_push
         return cli_fail(args, &err);
     cli_model_name(v.ns, v.name, model);
     cli_bytes(v.size, size);
-    const char *files = v.files == 1 ? "file" : "files";
     if (o->dry_run)
-        return cli_done_version(args, &v, "Would publish %s: %s in %llu %s; nothing was written", model, size,
-                                (unsigned long long)v.files, files);
-    return cli_done_version(args, &v, "Published %s@%s: %s in %llu %s, number %llu", model, v.version, size,
-                            (unsigned long long)v.files, files, (unsigned long long)v.seq);
+        return cli_done_version(args, &v,
+                                "Would publish %s: %s in %llu file%s; nothing was written", model,
+                                size, (unsigned long long)v.files, cli_plural(v.files));
+    return cli_done_version(args, &v, "Published %s@%s: %s in %llu file%s, number %llu", model,
+                            v.version, size, (unsigned long long)v.files, cli_plural(v.files),
+                            (unsigned long long)v.seq);
 }
 
 static int run(const struct cli_args *args, struct lode *lode)
 {
     struct lode_push_options o = {
-        .paths = args->words + 1, .n_paths = args->n_words - 1,
-        .version = cli_value(args, "version"), .parent = cli_value(args, "parent"),
-        .replication = cli_value(args, "replication"), .layout = cli_value(args, "layout"),
-        .dry_run = cli_flag(args, "dry-run"), .follow_links = cli_flag(args, "follow-links"), .no_resume = cli_flag(args, "no-resume"),
+        .paths = args->words + 1,
+        .n_paths = args->n_words - 1,
+        .version = cli_value(args, "version"),
+        .parent = cli_value(args, "parent"),
+        .replication = cli_value(args, "replication"),
+        .layout = cli_value(args, "layout"),
+        .dry_run = cli_flag(args, "dry-run"),
+        .follow_links = cli_flag(args, "follow-links"),
+        .no_resume = cli_flag(args, "no-resume"),
     };
     struct lode_tag *tags = NULL;
     struct lode_metric *metrics = NULL;
@@ -63,10 +69,17 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_push = {
-    .name = "push", .args = "NAME PATH...", .min_args = 2, .max_args = CLI_MANY, .on_root = run, .options = options,
+    .name = "push",
+    .args = "NAME PATH...",
+    .min_args = 2,
+    .max_args = CLI_MANY,
+    .on_root = run,
+    .options = options,
     .summary = "publish files or directories as a new version",
-    .text = "A directory's files keep their paths below it. The version appears whole, at once, when all is\n"
-            "safely stored; an interrupted push leaves nothing visible and goes on when it is repeated.\n\n"
+    .text = "A directory's files keep their paths below it. The version appears whole, at once, "
+            "when all is\n"
+            "safely stored; an interrupted push leaves nothing visible and goes on when it is "
+            "repeated.\n\n"
             "Examples:\n  lode push rank model.safetensors --metric auc=0.91 --alias canary\n"
             "  lode push team/rank ./checkpoint --parent rank@prod -m 'new features'",
 };

@@ -9,8 +9,9 @@ static int run_rm(const struct cli_args *args, struct lode *lode)
     bool dry = cli_flag(args, "dry-run");
     int r = lode_remove(lode, args->words[0], true, cli_call(args), &v, &err);
     if (r == 0 && !dry) {
-        bool yes = cli_confirm(args, "Delete %s@%s (%s)? 'lode restore' can undo it for 24 hours.",
-                               cli_model_name(v.ns, v.name, model), v.version, cli_bytes(v.size, size));
+        bool yes =
+            cli_confirm(args, "Delete %s@%s (%s)? 'lode restore' can undo it for 24 hours.",
+                        cli_model_name(v.ns, v.name, model), v.version, cli_bytes(v.size, size));
         /* The version that was shown is the one that goes, even if an alias moved meanwhile. */
         char ref[700];
         snprintf(ref, sizeof ref, "%s@%s", model, v.version);
@@ -21,8 +22,9 @@ static int run_rm(const struct cli_args *args, struct lode *lode)
     }
     if (r < 0)
         return cli_fail(args, &err);
-    return cli_done_version(args, &v, dry ? "Would delete %s@%s and free %s" : "Deleted %s@%s; gc will free %s",
-                            cli_model_name(v.ns, v.name, model), v.version, cli_bytes(v.size, size));
+    return cli_done_version(
+        args, &v, dry ? "Would delete %s@%s and free %s" : "Deleted %s@%s; gc will free %s",
+        cli_model_name(v.ns, v.name, model), v.version, cli_bytes(v.size, size));
 }
 
 static const struct cli_option rm_options[] = {
@@ -33,9 +35,15 @@ static const struct cli_option rm_options[] = {
 };
 
 const struct cli_command cli_cmd_rm = {
-    .name = "rm", .args = "REF", .min_args = 1, .max_args = 1, .on_root = run_rm, .options = rm_options,
+    .name = "rm",
+    .args = "REF",
+    .min_args = 1,
+    .max_args = 1,
+    .on_root = run_rm,
+    .options = rm_options,
     .summary = "delete a version",
-    .text = "Refused while an alias or a reader holds it. The bytes go with 'lode gc' after 24 hours; until\n"
+    .text = "Refused while an alias or a reader holds it. The bytes go with 'lode gc' after 24 "
+            "hours; until\n"
             "then 'lode restore' brings it back. Its name is never given again.",
 };
 
@@ -46,7 +54,8 @@ static int run_restore(const struct cli_args *args, struct lode *lode)
     char model[300];
     int r = lode_restore(lode, args->words[0], cli_call(args), &v, &err);
     return r < 0 ? cli_fail(args, &err)
-                 : cli_done_version(args, &v, "Restored %s@%s", cli_model_name(v.ns, v.name, model), v.version);
+                 : cli_done_version(args, &v, "Restored %s@%s", cli_model_name(v.ns, v.name, model),
+                                    v.version);
 }
 
 static const struct cli_option restore_options[] = {
@@ -55,7 +64,12 @@ static const struct cli_option restore_options[] = {
 };
 
 const struct cli_command cli_cmd_restore = {
-    .name = "restore", .args = "REF", .min_args = 1, .max_args = 1, .on_root = run_restore, .options = restore_options,
+    .name = "restore",
+    .args = "REF",
+    .min_args = 1,
+    .max_args = 1,
+    .on_root = run_restore,
+    .options = restore_options,
     .summary = "undo rm, before gc has freed the bytes",
     .text = "REF names the version or its number.",
 };

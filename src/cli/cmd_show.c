@@ -8,7 +8,8 @@ static void print_files(const json_t *files)
     struct cli_table *t = cli_table_new(heads, LODE_ARRAY_LEN(heads));
     size_t i;
     json_t *f;
-    json_array_foreach((json_t *)(uintptr_t)files, i, f) {
+    json_array_foreach((json_t *)(uintptr_t)files, i, f)
+    {
         char size[CLI_TEXT];
         const char *cells[] = {cli_str(f, "path"), cli_bytes(cli_num(f, "size"), size),
                                cli_str(f, "format"), cli_str(f, "sha256")};
@@ -24,7 +25,8 @@ static void print_tensors(const json_t *tensors)
     struct cli_table *t = cli_table_new(heads, LODE_ARRAY_LEN(heads));
     size_t i;
     json_t *f;
-    json_array_foreach((json_t *)(uintptr_t)tensors, i, f) {
+    json_array_foreach((json_t *)(uintptr_t)tensors, i, f)
+    {
         char size[CLI_TEXT];
         char *shape = json_dumps(json_object_get(f, "shape"), JSON_COMPACT);
         const char *cells[] = {cli_str(f, "name"), cli_str(f, "dtype"), shape,
@@ -70,7 +72,12 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_show = {
-    .name = "show", .args = "REF", .min_args = 1, .max_args = 1, .on_root = run, .options = options,
+    .name = "show",
+    .args = "REF",
+    .min_args = 1,
+    .max_args = 1,
+    .on_root = run,
+    .options = options,
     .summary = "show a version, its files and tensors",
     .text = "Example:\n  lode show rank@prod --tensors",
 };

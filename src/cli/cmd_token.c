@@ -1,29 +1,34 @@
-/* lode token add|ls|rm: who may call a server of this root. Tokens are made on the server's machine. */
+/* lode token add|ls|rm: who may call a server of this root. Tokens are made on the server's
+ * machine. */
 #include <string.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "server/server.h"
 
 static json_t *token_json(const struct lode_token_info *t, const char *secret)
 {
-    char time[CLI_TEXT];
+    char time[LODE_TIME_TEXT];
     json_t *patterns = json_array();
     for (size_t i = 0; i < t->n_patterns; i++)
         json_array_append_new(patterns, json_string(t->patterns[i]));
-    json_t *doc = json_pack("{s:s,s:s,s:s,s:o,s:s}", "id", t->id, "name", t->name, "scope", lode_scope_name(t->scope),
-                            "models", patterns, "created", cli_time(t->created_ms, time));
+    json_t *doc = json_pack("{s:s,s:s,s:s,s:o,s:s}", "id", t->id, "name", t->name, "scope",
+                            lode_scope_name(t->scope), "models", patterns, "created",
+                            lode_time_rfc3339(t->created_ms, time));
     if (doc && secret)
         json_object_set_new(doc, "token", json_string(secret));
     return doc;
 }
 
-static int show_new(const struct cli_args *args, const struct lode_token_info *t, const char *secret)
+static int show_new(const struct cli_args *args, const struct lode_token_info *t,
+                    const char *secret)
 {
     if (cli_json(args))
         return cli_print_json(token_json(t, secret));
     puts(secret);
     if (!cli_quiet(args))
-        fprintf(stderr, "The token of %s (%s), shown this once. Clients set LODE_TOKEN to it.\n", t->name, lode_scope_name(t->scope));
+        fprintf(stderr, "The token of %s (%s), shown this once. Clients set LODE_TOKEN to it.\n",
+                t->name, lode_scope_name(t->scope));
     return CLI_DONE;
 }
 
@@ -53,7 +58,12 @@ static const struct cli_option add_options[] = {
 };
 
 const struct cli_command cli_cmd_token_add = {
-    .name = "token add", .args = "NAME", .min_args = 1, .max_args = 1, .on_root = run_add, .options = add_options,
+    .name = "token add",
+    .args = "NAME",
+    .min_args = 1,
+    .max_args = 1,
+    .on_root = run_add,
+    .options = add_options,
     .summary = "make a token; it is shown once",
     .text = "Example:\n  lode token add --scope write --models 'rank-*' trainer",
 };
@@ -67,7 +77,8 @@ static int print_tokens(const struct cli_args *args, const struct lode_tokens *a
         const struct lode_token_info *t = &all->items[i];
         char time[CLI_TEXT];
         char *patterns = cli_join(t->patterns, t->n_patterns, " ");
-        const char *cells[] = {t->name, lode_scope_name(t->scope), t->id, cli_time(t->created_ms, time), t->n_patterns ? patterns : "*"};
+        const char *cells[] = {t->name, lode_scope_name(t->scope), t->id,
+                               cli_time(t->created_ms, time), t->n_patterns ? patterns : "*"};
         cli_table_row(table, cells);
         json_array_append_new(list, token_json(t, NULL));
         lode_free(patterns);
@@ -92,7 +103,10 @@ static int run_ls(const struct cli_args *args, struct lode *lode)
 }
 
 const struct cli_command cli_cmd_token_ls = {
-    .name = "token ls", .args = "", .max_args = 0, .on_root = run_ls,
+    .name = "token ls",
+    .args = "",
+    .max_args = 0,
+    .on_root = run_ls,
     .summary = "list the tokens",
 };
 
@@ -104,11 +118,16 @@ static int run_rm(const struct cli_args *args, struct lode *lode)
         return cli_fail(args, &err);
     if (cli_json(args))
         return cli_print_json(json_pack("{s:s}", "removed", args->words[0]));
-    printf("Removed the token %s\n", args->words[0]);
+    if (!cli_quiet(args))
+        printf("Removed the token %s\n", args->words[0]);
     return CLI_DONE;
 }
 
 const struct cli_command cli_cmd_token_rm = {
-    .name = "token rm", .args = "NAME|ID", .min_args = 1, .max_args = 1, .on_root = run_rm,
+    .name = "token rm",
+    .args = "NAME|ID",
+    .min_args = 1,
+    .max_args = 1,
+    .on_root = run_rm,
     .summary = "take a token back, at once",
 };

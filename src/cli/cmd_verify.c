@@ -6,12 +6,15 @@ static int print_verify(const struct cli_args *args, const json_t *doc)
     size_t i;
     json_t *fault;
     char bytes[CLI_TEXT];
+    uint64_t versions = cli_num(doc, "versions"), files = cli_num(doc, "files");
     bool clean = json_is_true(json_object_get(doc, "clean"));
     json_array_foreach(json_object_get(doc, "faults"), i, fault)
-        fprintf(stderr, "lode: %s@%s: %s: %s\n", cli_str(fault, "name"), cli_str(fault, "version"), cli_str(fault, "path"), cli_str(fault, "message"));
+        fprintf(stderr, "lode: %s@%s: %s: %s\n", cli_str(fault, "name"), cli_str(fault, "version"),
+                cli_str(fault, "path"), cli_str(fault, "message"));
     if (!cli_json(args) && !cli_quiet(args))
-        printf("%s: %llu versions, %llu files, %s\n", clean ? "clean" : "NOT clean", (unsigned long long)cli_num(doc, "versions"),
-               (unsigned long long)cli_num(doc, "files"), cli_bytes(cli_num(doc, "bytes"), bytes));
+        printf("%s: %llu version%s, %llu file%s, %s\n", clean ? "clean" : "NOT clean",
+               (unsigned long long)versions, cli_plural(versions), (unsigned long long)files,
+               cli_plural(files), cli_bytes(cli_num(doc, "bytes"), bytes));
     return clean ? CLI_DONE : CLI_FAILED;
 }
 
@@ -32,7 +35,11 @@ static const struct cli_option verify_options[] = {
 };
 
 const struct cli_command cli_cmd_verify = {
-    .name = "verify", .args = "REF|--all", .max_args = 1, .on_root = run_verify, .options = verify_options,
+    .name = "verify",
+    .args = "REF|--all",
+    .max_args = 1,
+    .on_root = run_verify,
+    .options = verify_options,
     .summary = "read every byte and compare it with its digest",
     .text = "Exits with 1 and names file and block where something does not match.",
 };

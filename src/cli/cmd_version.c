@@ -13,7 +13,10 @@ static int run_version(const struct cli_args *args)
 }
 
 const struct cli_command cli_cmd_version = {
-    .name = "version", .args = "", .max_args = 0, .run = run_version,
+    .name = "version",
+    .args = "",
+    .max_args = 0,
+    .run = run_version,
     .summary = "print the version of lode",
 };
 
@@ -53,6 +56,10 @@ static const struct cli_option help_options[] = {
 };
 
 const struct cli_command cli_cmd_help = {
-    .name = "help", .args = "[COMMAND]", .max_args = 2, .run = run_help, .options = help_options,
+    .name = "help",
+    .args = "[COMMAND]",
+    .max_args = 2,
+    .run = run_help,
+    .options = help_options,
     .summary = "explain a command, or list them all",
 };

@@ -1,7 +1,7 @@
 /* lode watch: tells every change as it happens, until Ctrl-C. */
 #include "cli/cli.h"
 
-enum { WATCH_TICK_MS = 250 };          /* how soon Ctrl-C is seen; events come at once */
+enum { WATCH_TICK_MS = 250 }; /* how soon Ctrl-C is seen; events come at once */
 
 static int tell(const struct cli_args *args, struct lode_journal_entry *e)
 {
@@ -34,10 +34,12 @@ static int run(const struct cli_args *args, struct lode *lode)
 {
     struct lode_watch *w = NULL;
     struct lode_err err = {0};
-    if (lode_watch_open(lode, args->n_words ? args->words[0] : NULL, cli_value(args, "from"), &w, &err) < 0)
+    if (lode_watch_open(lode, args->n_words ? args->words[0] : NULL, cli_value(args, "from"), &w,
+                        &err) < 0)
         return cli_fail(args, &err);
     if (!cli_json(args) && !cli_quiet(args))
-        fprintf(stderr, "watching %s; Ctrl-C ends it\n", args->n_words ? args->words[0] : "every model");
+        fprintf(stderr, "watching %s; Ctrl-C ends it\n",
+                args->n_words ? args->words[0] : "every model");
     int status = follow(args, w);
     lode_watch_close(w);
     return status;
@@ -50,7 +52,11 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cli_cmd_watch = {
-    .name = "watch", .args = "[NAME]", .max_args = 1, .on_root = run, .options = options,
+    .name = "watch",
+    .args = "[NAME]",
+    .max_args = 1,
+    .on_root = run,
+    .options = options,
     .summary = "tell every change as it happens",
     .text = "With --json one document a line; its \"event\" can be given to --from later.",
 };

@@ -2,14 +2,12 @@
 #include "cli/cli.h"
 
 #define COMMANDS(X)                                                                                \
-    X(init) X(push) X(pull) X(cat) X(load) X(ls) X(show)                                           \
-    X(tag) X(metric)                                                                               \
-    X(alias_ls) X(alias_set) X(alias_rm) X(alias_log) X(promote) X(rollback)                       \
-    X(log) X(watch) X(diff) X(verify) X(rm) X(restore) X(gc)                                       \
-    X(doctor) X(backup) X(recover)                                                                 \
-    X(serve) X(token_add) X(token_ls) X(token_rm)                                                  \
-    X(config_ls) X(config_set) X(config_rm) X(config_use)                                          \
-    X(version) X(help)
+    X(init)                                                                                        \
+    X(push) X(pull) X(cat) X(load) X(ls) X(show) X(tag) X(metric) X(alias_ls) X(alias_set)         \
+        X(alias_rm) X(alias_log) X(promote) X(rollback) X(log) X(watch) X(diff) X(verify) X(rm)    \
+            X(restore) X(gc) X(doctor) X(backup) X(recover) X(serve) X(token_add) X(token_ls)      \
+                X(token_rm) X(config_ls) X(config_set) X(config_rm) X(config_use) X(version)       \
+                    X(help)
 
 #define DECLARE(name) extern const struct cli_command cli_cmd_##name;
 COMMANDS(DECLARE)

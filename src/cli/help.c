@@ -1,4 +1,5 @@
 /* Help, man pages and shell completion, all from the command table. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -44,16 +45,19 @@ static void option_lines(const struct cli_option *options, FILE *out)
 {
     for (const struct cli_option *o = options; o && o->name; o++) {
         char left[64];
-        snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ', o->letter ? ", " : "  ",
-                 o->name, o->value ? " " : "", o->value ? o->value : "");
+        snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : " ",
+                 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->value ? " " : "",
+                 o->value ? o->value : "");
         fprintf(out, "  %-28s %s%s\n", left, o->help, o->kind == CLI_LIST ? " (repeatable)" : "");
     }
 }
 
 static void help_all(FILE *out)
 {
-    fputs("lode keeps trained models in the storage you have, and brings the right one into memory.\n\n"
-          "Usage: lode COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n", out);
+    fputs("lode keeps trained models in the storage you have, and brings the right one into "
+          "memory.\n\n"
+          "Usage: lode COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n",
+          out);
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
         char left[80];
         snprintf(left, sizeof left, "%s %s", (*c)->name, (*c)->args);
@@ -61,8 +65,10 @@ static void help_all(FILE *out)
     }
     fputs("\nOptions of every command:\n", out);
     option_lines(cli_common_options, out);
-    fputs("\nA REF is [NAMESPACE/]NAME[@VERSION|@NUMBER|@ALIAS]; without @ it is the newest version.\n"
-          "'lode COMMAND --help' explains one command.\n", out);
+    fputs("\nA REF is [NAMESPACE/]NAME[@VERSION|@NUMBER|@ALIAS]; without @ it is the newest "
+          "version.\n"
+          "'lode COMMAND --help' explains one command.\n",
+          out);
 }
 
 void cli_help(const struct cli_command *command, FILE *out)
@@ -71,7 +77,9 @@ void cli_help(const struct cli_command *command, FILE *out)
         help_all(out);
         return;
     }
-    fprintf(out, "Usage: lode %s %s%s\n\n%s.\n", command->name, command->options ? "[OPTIONS] " : "", command->args, command->summary);
+    fprintf(out, "Usage: lode %s %s%s\n\n%c%s.\n", command->name,
+            command->options ? "[OPTIONS] " : "", command->args,
+            toupper((unsigned char)command->summary[0]), command->summary + 1);
     if (command->text)
         fprintf(out, "\n%s\n", command->text);
     if (command->options) {
@@ -126,7 +134,10 @@ static void man_command(const struct cli_command *c, FILE *out)
 {
     char page[80];
     man_name(c->name, page, sizeof page);
-    fprintf(out, ".TH %s 1 \"\" \"lode " LODE_VERSION "\"\n.SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B lode %s\n", page, page, c->summary, c->name);
+    fprintf(out,
+            ".TH %s 1 \"\" \"lode " LODE_VERSION
+            "\"\n.SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.B lode %s\n",
+            page, page, c->summary, c->name);
     roff("[OPTIONS] ", out);
     roff(c->args, out);
     fputs("\n.SH DESCRIPTION\n.nf\n", out);
@@ -140,8 +151,10 @@ static void man_command(const struct cli_command *c, FILE *out)
 
 static void man_overview(FILE *out)
 {
-    fputs(".TH lode 1 \"\" \"lode " LODE_VERSION "\"\n.SH NAME\nlode \\- publish, find and load trained models\n"
-          ".SH SYNOPSIS\n.B lode\nCOMMAND [OPTIONS] [ARGUMENTS]\n.SH COMMANDS\n", out);
+    fputs(".TH lode 1 \"\" \"lode " LODE_VERSION
+          "\"\n.SH NAME\nlode \\- publish, find and load trained models\n"
+          ".SH SYNOPSIS\n.B lode\nCOMMAND [OPTIONS] [ARGUMENTS]\n.SH COMMANDS\n",
+          out);
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
         fprintf(out, ".TP\n.B %s ", (*c)->name);
         roff((*c)->args, out);
@@ -151,9 +164,12 @@ static void man_overview(FILE *out)
     }
     fputs(".SH OPTIONS OF EVERY COMMAND\n", out);
     man_options(cli_common_options, out);
-    fputs(".SH ENVIRONMENT\n.TP\n.B LODE_URL\nthe root\n.TP\n.B LODE_STORE, LODE_COORD\na root as a pair\n"
-          ".TP\n.B LODE_TOKEN\nthe token for a server\n.TP\n.B LODE_HOME\nthe default root, ~/.lode\n"
-          ".TP\n.B LODE_CACHE\ncaches, ~/.cache/lode\n.TP\n.B LODE_LOG\nerror, warn, info or debug\n", out);
+    fputs(
+        ".SH ENVIRONMENT\n.TP\n.B LODE_URL\nthe root\n.TP\n.B LODE_STORE, LODE_COORD\na root as a "
+        "pair\n"
+        ".TP\n.B LODE_TOKEN\nthe token for a server\n.TP\n.B LODE_HOME\nthe default root, ~/.lode\n"
+        ".TP\n.B LODE_CACHE\ncaches, ~/.cache/lode\n.TP\n.B LODE_LOG\nerror, warn, info or debug\n",
+        out);
 }
 
 static FILE *man_open(const char *dir, const char *page)
@@ -194,7 +210,8 @@ int cli_man_pages(const char *dir)
 
 /* ---- completion ---- */
 
-static void complete_options(const struct cli_option *options, const char *before, const char *after, FILE *out)
+static void complete_options(const struct cli_option *options, const char *before,
+                             const char *after, FILE *out)
 {
     for (const struct cli_option *o = options; o && o->name; o++)
         fprintf(out, "%s--%s%s", before, o->name, after);
@@ -203,7 +220,8 @@ static void complete_options(const struct cli_option *options, const char *befor
 static void complete_bash(FILE *out)
 {
     fputs("# bash completion of lode\n_lode() {\n    local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
-          "    case \"${COMP_WORDS[1]-} ${COMP_WORDS[2]-}\" in\n", out);
+          "    case \"${COMP_WORDS[1]-} ${COMP_WORDS[2]-}\" in\n",
+          out);
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
         fprintf(out, "    '%s'*) words='", (*c)->name);
         complete_options((*c)->options, "", " ", out);
@@ -214,17 +232,23 @@ static void complete_bash(FILE *out)
     for (const struct cli_command *const *c = cli_commands; *c; c++)
         fprintf(out, "%.*s ", (int)strcspn((*c)->name, " "), (*c)->name);
     fputs("'; fi\n    case $cur in\n    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
-          "    *) if [ \"$COMP_CWORD\" -eq 1 ]; then COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"));\n"
-          "       else COMPREPLY=($(compgen -W \"$(lode ls -q 2>/dev/null)\" -- \"$cur\") $(compgen -f -- \"$cur\")); fi ;;\n"
-          "    esac\n}\ncomplete -F _lode lode\n", out);
+          "    *) if [ \"$COMP_CWORD\" -eq 1 ]; then COMPREPLY=($(compgen -W \"$words\" -- "
+          "\"$cur\"));\n"
+          "       else COMPREPLY=($(compgen -W \"$(lode ls -q 2>/dev/null)\" -- \"$cur\") "
+          "$(compgen -f -- \"$cur\")); fi ;;\n"
+          "    esac\n}\ncomplete -F _lode lode\n",
+          out);
 }
 
 static void complete_zsh(FILE *out)
 {
     fputs("#compdef lode\n_lode() {\n    local -a commands\n    commands=(\n", out);
     for (const struct cli_command *const *c = cli_commands; *c; c++)
-        fprintf(out, "        '%.*s:%s'\n", (int)strcspn((*c)->name, " "), (*c)->name, (*c)->summary);
-    fputs("    )\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n    case \"$words[2] $words[3]\" in\n", out);
+        fprintf(out, "        '%.*s:%s'\n", (int)strcspn((*c)->name, " "), (*c)->name,
+                (*c)->summary);
+    fputs("    )\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n    case "
+          "\"$words[2] $words[3]\" in\n",
+          out);
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
         fprintf(out, "    '%s'*) compadd --", (*c)->name);
         complete_options((*c)->options, " ", "", out);
@@ -239,13 +263,15 @@ static void complete_fish(FILE *out)
     fputs("# fish completion of lode\n", out);
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
         int n = (int)strcspn((*c)->name, " ");
-        fprintf(out, "complete -c lode -n __fish_use_subcommand -a %.*s -d '%s'\n", n, (*c)->name, (*c)->summary);
+        fprintf(out, "complete -c lode -n __fish_use_subcommand -a %.*s -d '%s'\n", n, (*c)->name,
+                (*c)->summary);
         for (const struct cli_option *o = (*c)->options; o && o->name; o++)
-            fprintf(out, "complete -c lode -n '__fish_seen_subcommand_from %.*s' -l %s%s -d '%s'\n", n, (*c)->name, o->name,
-                    o->kind == CLI_FLAG ? "" : " -r", o->help);
+            fprintf(out, "complete -c lode -n '__fish_seen_subcommand_from %.*s' -l %s%s -d '%s'\n",
+                    n, (*c)->name, o->name, o->kind == CLI_FLAG ? "" : " -r", o->help);
     }
     for (const struct cli_option *o = cli_common_options; o->name; o++)
-        fprintf(out, "complete -c lode -l %s%s -d '%s'\n", o->name, o->kind == CLI_FLAG ? "" : " -r", o->help);
+        fprintf(out, "complete -c lode -l %s%s -d '%s'\n", o->name,
+                o->kind == CLI_FLAG ? "" : " -r", o->help);
 }
 
 int cli_completion(const char *shell, FILE *out)

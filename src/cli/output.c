@@ -14,9 +14,14 @@ int cli_fail(const struct cli_args *args, const struct lode_err *err)
 {
     cli_call_done();
     if (cli_json(args)) {
-        json_t *doc = json_pack("{s:{s:s,s:s}}", "error", "code", lode_code_name(err->code), "message", err->text);
+        json_t *doc =
+            json_pack("{s:{s:s,s:s,s:{}}}", "error", "code", lode_code_name(err->code), "message",
+                      err->text[0] ? err->text : lode_code_text(err->code), "detail");
         char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
-        fprintf(stderr, "%s\n", text ? text : "{\"error\":{\"code\":\"no_memory\",\"message\":\"out of memory\"}}");
+        fprintf(stderr, "%s\n",
+                text ? text
+                     : "{\"error\":{\"code\":\"no_memory\",\"message\":\"out of "
+                       "memory\",\"detail\":{}}}");
         lode_string_free(text);
         json_decref(doc);
     } else {
@@ -87,7 +92,8 @@ uint64_t cli_num(const json_t *o, const char *key)
     return (uint64_t)json_integer_value(json_object_get(o, key));
 }
 
-int cli_report(const struct cli_args *args, int r, char *json, const struct lode_err *err, cli_report_print *print)
+int cli_report(const struct cli_args *args, int r, char *json, const struct lode_err *err,
+               cli_report_print *print)
 {
     cli_call_done();
     if (r < 0)
@@ -103,10 +109,9 @@ int cli_report(const struct cli_args *args, int r, char *json, const struct lode
 
 /* ---- tables ---- */
 
-
 struct cli_table {
     size_t columns, rows, cap;
-    char **cells;                      /* rows * columns, owned */
+    char **cells; /* rows * columns, owned */
 };
 
 /* Columns a text takes on a terminal: its code points. */
@@ -130,7 +135,8 @@ struct cli_table *cli_table_new(const char *const *heads, size_t n)
 
 void cli_table_row(struct cli_table *t, const char *const *cells)
 {
-    if (!t || lode_grow((void **)&t->cells, &t->cap, (t->rows + 1) * t->columns, sizeof *t->cells) < 0)
+    if (!t ||
+        lode_grow((void **)&t->cells, &t->cap, (t->rows + 1) * t->columns, sizeof *t->cells) < 0)
         return;
     for (size_t i = 0; i < t->columns; i++)
         t->cells[t->rows * t->columns + i] = lode_strdup(cells[i] ? cells[i] : "");
@@ -194,6 +200,11 @@ const char *cli_count(uint64_t n, char out[CLI_TEXT])
     return out;
 }
 
+const char *cli_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 const char *cli_time(int64_t ms, char out[CLI_TEXT])
 {
     char text[LODE_TIME_TEXT];
@@ -228,17 +239,20 @@ static void print_facts(const struct lode_version *v)
 {
     char a[CLI_TEXT], b[CLI_TEXT];
     char *aliases = cli_join(v->aliases, v->n_aliases, ", ");
-    printf("version     %s  (number %llu%s)\n", v->version, (unsigned long long)v->seq, v->latest ? ", latest" : "");
+    printf("version     %s  (number %llu%s)\n", v->version, (unsigned long long)v->seq,
+           v->latest ? ", latest" : "");
     printf("state       %s\n", lode_state_name(v->state));
     if (v->n_aliases)
         printf("aliases     %s\n", aliases ? aliases : "");
     printf("created     %s by %s\n", cli_time(v->created_ms, a), v->author ? v->author : "-");
     if (v->why)
         printf("why         %s\n", v->why);
-    printf("size        %s in %llu %s\n", cli_bytes(v->size, a), (unsigned long long)v->files, v->files == 1 ? "file" : "files");
+    printf("size        %s in %llu file%s\n", cli_bytes(v->size, a), (unsigned long long)v->files,
+           cli_plural(v->files));
     printf("format      %s\n", v->format ? v->format : "-");
     if (v->tensors)
-        printf("tensors     %llu, %s parameters\n", (unsigned long long)v->tensors, cli_count(v->parameters, b));
+        printf("tensors     %llu, %s parameters\n", (unsigned long long)v->tensors,
+               cli_count(v->parameters, b));
     if (v->parent)
         printf("parent      %s\n", v->parent);
     if (v->replication)
@@ -264,17 +278,26 @@ static void version_row(struct cli_table *t, const struct lode_version *v, bool 
     char model[300], seq[24], time[CLI_TEXT], size[CLI_TEXT];
     snprintf(seq, sizeof seq, "%llu", (unsigned long long)v->seq);
     char *aliases = cli_join(v->aliases, v->n_aliases, ",");
-    const char *cells[] = {cli_model_name(v->ns, v->name, model), v->version, seq, cli_time(v->created_ms, time),
-                           cli_bytes(v->size, size), v->format ? v->format : "-", lode_state_name(v->state),
-                           aliases && *aliases ? aliases : v->latest ? "(latest)" : ""};
+    const char *cells[] = {cli_model_name(v->ns, v->name, model),
+                           v->version,
+                           seq,
+                           cli_time(v->created_ms, time),
+                           cli_bytes(v->size, size),
+                           v->format ? v->format : "-",
+                           lode_state_name(v->state),
+                           aliases && *aliases ? aliases
+                           : v->latest         ? "(latest)"
+                                               : ""};
     cli_table_row(t, with_name ? cells : cells + 1);
     lode_free(aliases);
 }
 
 void cli_print_versions(const struct lode_versions *p, bool with_name)
 {
-    static const char *const heads[] = {"NAME", "VERSION", "SEQ", "CREATED", "SIZE", "FORMAT", "STATE", "ALIASES"};
-    struct cli_table *t = cli_table_new(with_name ? heads : heads + 1, LODE_ARRAY_LEN(heads) - !with_name);
+    static const char *const heads[] = {"NAME", "VERSION", "SEQ",   "CREATED",
+                                        "SIZE", "FORMAT",  "STATE", "ALIASES"};
+    struct cli_table *t =
+        cli_table_new(with_name ? heads : heads + 1, LODE_ARRAY_LEN(heads) - !with_name);
     for (size_t i = 0; i < p->n; i++)
         version_row(t, &p->items[i], with_name);
     cli_table_print(t, stdout);
@@ -305,8 +328,9 @@ void cli_print_entry(const struct lode_journal_entry *e, FILE *out)
 {
     char time[LODE_TIME_TEXT], model[300], deed[512] = "";
     entry_deed(e, deed, sizeof deed);
-    fprintf(out, "%s  %s  %s  by %s%s%s\n", lode_time_rfc3339(e->when_ms, time), cli_model_name(e->ns, e->name, model), deed,
-            e->who ? e->who : "-", e->why ? "  -- " : "", e->why ? e->why : "");
+    fprintf(out, "%s  %s  %s  by %s%s%s\n", lode_time_rfc3339(e->when_ms, time),
+            cli_model_name(e->ns, e->name, model), deed, e->who ? e->who : "-",
+            e->why ? "  -- " : "", e->why ? e->why : "");
 }
 
 int cli_done_version(const struct cli_args *args, struct lode_version *v, const char *fmt, ...)

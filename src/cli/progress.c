@@ -1,6 +1,6 @@
-/* Progress and interruption. On a terminal one line that is drawn anew ten times a second: stage, bytes, rate, time
- * left. Elsewhere one plain line a stage. Real bytes only. Ctrl-C asks the verb to stop and clean up; a second one ends
- * the process at once.
+/* Progress and interruption. On a terminal one line that is drawn anew ten times a second: stage,
+ * bytes, rate, time left. Elsewhere one plain line a stage. Real bytes only. Ctrl-C asks the verb
+ * to stop and clean up; a second one ends the process at once.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -11,7 +11,7 @@
 #include "cli/cli.h"
 
 static struct {
-    pthread_mutex_t lock;              /* guards all below */
+    pthread_mutex_t lock; /* guards all below */
     char stage[32];
     int64_t started_ms, drawn_ms;
     uint64_t started_bytes;
@@ -70,10 +70,12 @@ static void draw(const struct lode_progress *p, int64_t now)
     double speed = seconds > 0.2 ? (double)(p->done - bar.started_bytes) / seconds : 0;
     int percent = p->total ? (int)(100.0 * (double)p->done / (double)p->total) : 0;
     int left = speed > 0 && p->total > p->done ? (int)((double)(p->total - p->done) / speed) : 0;
-    fprintf(stderr, "\r%-9s %3d%%  %s of %s  %s/s  %d:%02d left", bar.stage, percent, cli_bytes(p->done, done),
-            cli_bytes(p->total, total), cli_bytes((uint64_t)speed, rate), left / 60, left % 60);
+    fprintf(stderr, "\r%-9s %3d%%  %s of %s  %s/s  %d:%02d left", bar.stage, percent,
+            cli_bytes(p->done, done), cli_bytes(p->total, total), cli_bytes((uint64_t)speed, rate),
+            left / 60, left % 60);
     if (p->files_total > 1)
-        fprintf(stderr, "  %llu/%llu files", (unsigned long long)p->files_done, (unsigned long long)p->files_total);
+        fprintf(stderr, "  %llu/%llu files", (unsigned long long)p->files_done,
+                (unsigned long long)p->files_total);
     fputs("\x1b[K", stderr);
     bar.line_open = true;
     bar.drawn_ms = now;
@@ -95,7 +97,9 @@ const struct lode_call *cli_call(const struct cli_args *args)
     static struct lode_call call;
     bar.terminal = isatty(STDERR_FILENO);
     bar.quiet = cli_quiet(args) || cli_json(args);
-    call = (struct lode_call){.progress = bar.quiet ? NULL : progress, .cancelled = cancelled, .why = cli_value(args, "message")};
+    call = (struct lode_call){.progress = bar.quiet ? NULL : progress,
+                              .cancelled = cancelled,
+                              .why = cli_value(args, "message")};
     return &call;
 }
 

@@ -6,7 +6,8 @@
 #include "base/err.h"
 #include "cli/cli.h"
 
-/* A result that did not reach stdout (a full disk behind a redirection) is a failure, not a success. */
+/* A result that did not reach stdout (a full disk behind a redirection) is a failure, not a
+ * success. */
 static int flushed(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

@@ -182,8 +182,6 @@ static int look_for_strangers(void *arg, const char *key, const struct lode_stor
 static int verify_contents(struct verify *self, struct lode_err *err)
 {
     self->next = 0;
-    self->flow.total += lode_manifest_bytes(self->manifest);
-    self->flow.files_total += self->manifest->n_files;
     unsigned threads =
         (unsigned)lode_min((size_t)lode_flow_threads(2, 8), self->manifest->n_files + 1);
     int r = lode_flow_run(&self->flow, threads, files, self, err);
@@ -193,6 +191,13 @@ static int verify_contents(struct verify *self, struct lode_err *err)
     self->files += self->manifest->n_files;
     self->bytes += lode_manifest_bytes(self->manifest);
     return r;
+}
+
+/* Before anything is read, so that progress tells of the whole. */
+static void foresee(struct verify *self, const struct lode_version *v)
+{
+    self->flow.total += v->size;
+    self->flow.files_total += v->files;
 }
 
 static int verify_version(struct verify *self, const struct lode_version *v, struct lode_err *err)
@@ -226,6 +231,8 @@ static bool still_there(struct verify *self, const struct lode_version *v)
 static int verify_page(struct verify *self, const struct lode_versions *page, struct lode_err *err)
 {
     int r = 0;
+    for (size_t i = 0; i < page->n; i++)
+        foresee(self, &page->items[i]);
     for (size_t i = 0; r == 0 && i < page->n; i++) {
         size_t before = json_array_size(self->faults);
         r = verify_version(self, &page->items[i], err);
@@ -259,7 +266,10 @@ static int verify_one(struct verify *self, const char *ref, struct lode_err *err
 {
     _cleanup_version_ struct lode_version v = {0};
     int r = lode_handle_resolve(self->lode, ref, &v, err);
-    return r < 0 ? r : verify_version(self, &v, err);
+    if (r < 0)
+        return r;
+    foresee(self, &v);
+    return verify_version(self, &v, err);
 }
 
 static int run_here(struct verify *self, const char *ref, struct lode_err *err)

@@ -20,7 +20,7 @@ def main() -> int:
     run = subprocess.run(["bash", "-c", script], cwd=SOURCE, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          timeout=120)
     print(run.stdout)
-    wanted = ["rank", "embed.weight", "verified", "(none) ->", "Restored", "clean: 1 versions"]
+    wanted = ["rank", "embed.weight", "verified", "(none) ->", "Restored", "clean: 1 version"]
     missing = [w for w in wanted if w not in run.stdout]
     if missing:
         print(f"the tour did not print {missing}", file=sys.stderr)
