@@ -25,13 +25,25 @@ static char *key_of(const struct srv_upload *u, const char *path)
     return lode_asprintf("%s%s%s", place->prefix, place->prefix[0] ? "/" : "", path);
 }
 
-static void file_forget(struct srv_upload_file *f)
+/* The write and its hashing; a file that was completed before stays complete. */
+static void file_restart(struct srv_upload_file *f)
 {
     lode_hasher_free(lode_steal(f->hasher));
+    f->rehash = f->hashing = false;
+    f->next = 0;
+}
+
+static void digest_forget(struct srv_upload_file *f)
+{
     lode_file_digest_release(&f->digest);
     f->digest = (struct lode_file_digest){0};
-    f->complete = f->rehash = f->hashing = false;
-    f->next = 0;
+    f->complete = false;
+}
+
+static void file_forget(struct srv_upload_file *f)
+{
+    file_restart(f);
+    digest_forget(f);
 }
 
 void srv_upload_files_free(struct srv_upload *u)
@@ -108,7 +120,7 @@ static int begin_write(struct srv_upload *u, struct srv_upload_file *f, const st
         return lode_err_nomem(err, "a key");
     struct lode_store_write_opts opts = *wanted;
     int r = u->resumed ? find_unfinished(u, key, &id, err) : 0;
-    file_forget(f);
+    file_restart(f);
     opts.resume = id;
     r = r < 0 ? r : lode_store_write_begin(place_of(u)->store, key, &opts, &f->write, err);
     if (r < 0 && id) {
@@ -203,6 +215,7 @@ static int reread(struct srv_upload *u, const char *key, uint64_t size, struct l
 static int digest_file(struct srv_upload *u, struct srv_upload_file *f, uint64_t size, struct lode_err *err)
 {
     struct lode_file_digest digest = {0};
+    digest_forget(f);
     int r = f->rehash ? LODE_CHANGED : lode_hasher_final(f->hasher, &digest, err);
     if (r == 0 && digest.size == size) {
         f->digest = digest;
@@ -221,7 +234,7 @@ static int complete_file(struct srv_upload *u, struct srv_upload_file *f, uint64
     int r = lode_store_write_complete(write, size, if_absent, err);
     r = r < 0 ? r : digest_file(u, f, size, err);
     pthread_mutex_lock(&u->lock);
-    f->complete = r == 0;
+    f->complete = r == 0 || (r == LODE_EXISTS && f->complete); /* what is there was not replaced */
     f->running--;
     pthread_cond_broadcast(&u->moved);
     return r;
@@ -324,7 +337,7 @@ int srv_upload_drop(struct srv_upload *u, const char *path, struct lode_err *err
         r = lode_err_set(err, LODE_NOT_FOUND, "nothing of %s was begun", lode_q(path));
     if (r == 0) {
         lode_store_write_abort(lode_steal(f->write), false);
-        file_forget(f);
+        file_restart(f);
     }
     pthread_mutex_unlock(&u->lock);
     return r;
