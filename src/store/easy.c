@@ -14,8 +14,8 @@ static void nothing(void *arg, const struct lode_store_range *range, size_t from
 {
 }
 
-int lode_store_pread(struct lode_store *self, const char *key, void *into, size_t len, uint64_t offset,
-                     struct lode_err *err)
+int lode_store_pread(struct lode_store *self, const char *key, void *into, size_t len,
+                     uint64_t offset, struct lode_err *err)
 {
     struct lode_store_range range = {.key = key, .offset = offset, .len = len, .into = into};
     struct lode_store_read *read;
@@ -23,18 +23,20 @@ int lode_store_pread(struct lode_store *self, const char *key, void *into, size_
     return r < 0 ? r : lode_store_read_wait(read, err);
 }
 
-int lode_store_get(struct lode_store *self, const char *key, struct lode_buf *out, struct lode_err *err)
+int lode_store_get(struct lode_store *self, const char *key, struct lode_buf *out,
+                   struct lode_err *err)
 {
     struct lode_store_stat st;
     int r = lode_store_stat(self, key, &st, err);
     if (r < 0)
         return r;
     if (st.kind != LODE_STORE_OBJECT)
-        return lode_err_set(err, LODE_NOT_FOUND, "%s is a directory of %s, not an object", lode_q(key),
-                            lode_store_url(self));
+        return lode_err_set(err, LODE_NOT_FOUND, "%s is a directory of %s, not an object",
+                            lode_q(key), lode_store_url(self));
     if (st.size > out->max - lode_min(out->len, out->max))
-        return lode_err_set(err, LODE_LIMIT, "%s in %s has %llu bytes; at most %zu are read", lode_q(key),
-                            lode_store_url(self), (unsigned long long)st.size, out->max);
+        return lode_err_set(err, LODE_LIMIT, "%s in %s has %llu bytes; at most %zu are read",
+                            lode_q(key), lode_store_url(self), (unsigned long long)st.size,
+                            out->max);
     if (st.size == 0)
         return 0;
     void *room = lode_buf_reserve(out, (size_t)st.size);
@@ -48,8 +50,8 @@ int lode_store_get(struct lode_store *self, const char *key, struct lode_buf *ou
     return 0;
 }
 
-int lode_store_put(struct lode_store *self, const char *key, const void *data, size_t len, bool if_absent,
-                   struct lode_err *err)
+int lode_store_put(struct lode_store *self, const char *key, const void *data, size_t len,
+                   bool if_absent, struct lode_err *err)
 {
     struct lode_store_write_opts opts = {.size = len, .part_size = lode_max(len, (size_t)1)};
     struct lode_store_write *write;
@@ -115,10 +117,11 @@ static int discard_all(struct lode_store *self, const char *dir, struct lode_err
     return r;
 }
 
-static int remove_level(struct lode_store *self, const char *dir, uint64_t *freed, struct lode_err *err);
+static int remove_level(struct lode_store *self, const char *dir, uint64_t *freed,
+                        struct lode_err *err);
 
-static int remove_entry(struct lode_store *self, const char *dir, const struct lode_store_entry *entry,
-                        uint64_t *freed, struct lode_err *err)
+static int remove_entry(struct lode_store *self, const char *dir,
+                        const struct lode_store_entry *entry, uint64_t *freed, struct lode_err *err)
 {
     _cleanup_free_ char *key = lode_key_join(dir, entry->name);
     if (!key)
@@ -132,7 +135,8 @@ static int remove_entry(struct lode_store *self, const char *dir, const struct l
 }
 
 /* Each page starts anew: what the page before named is gone. */
-static int remove_level(struct lode_store *self, const char *dir, uint64_t *freed, struct lode_err *err)
+static int remove_level(struct lode_store *self, const char *dir, uint64_t *freed,
+                        struct lode_err *err)
 {
     for (bool more = true; more;) {
         struct lode_store_page page = {0};
@@ -148,7 +152,8 @@ static int remove_level(struct lode_store *self, const char *dir, uint64_t *free
     return r == LODE_NOT_FOUND ? 0 : r;
 }
 
-int lode_store_remove_tree(struct lode_store *self, const char *dir, uint64_t *freed, struct lode_err *err)
+int lode_store_remove_tree(struct lode_store *self, const char *dir, uint64_t *freed,
+                           struct lode_err *err)
 {
     uint64_t bytes = 0;
     int r = discard_all(self, dir, err);

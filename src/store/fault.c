@@ -1,7 +1,9 @@
-/* The fault decorator: for tests. Fails, delays, corrupts, or loses the reply of chosen operations.
+/* The fault decorator: for tests. Fails, delays, corrupts, or loses the reply of chosen
+ * operations.
  *
- * A lost reply means: it was done, but is told as failed; for operations that only look it is a plain failure. A
- * corruption flips one bit of what is read or written; elsewhere it does nothing.
+ * A lost reply means: it was done, but is told as failed; for operations that only look it is a
+ * plain failure. A corruption flips one bit of what is read or written; elsewhere it does
+ * nothing.
  */
 #include <string.h>
 #include "base/clock.h"
@@ -62,17 +64,20 @@ static int looks(struct lode_store *store, const char *op, const char *key, stru
 }
 
 /* For operations that change something: before and after. */
-static int before(const struct lode_fault *fault, const char *op, const char *key, struct lode_err *err)
+static int before(const struct lode_fault *fault, const char *op, const char *key,
+                  struct lode_err *err)
 {
     return fault->kind == LODE_FAULT_FAIL ? told(fault->code, op, key, err) : 0;
 }
 
-static int after(const struct lode_fault *fault, int r, const char *op, const char *key, struct lode_err *err)
+static int after(const struct lode_fault *fault, int r, const char *op, const char *key,
+                 struct lode_err *err)
 {
     return r == 0 && fault->kind == LODE_FAULT_LOST_REPLY ? told(fault->code, op, key, err) : r;
 }
 
-static int fault_stat(struct lode_store *self, const char *key, struct lode_store_stat *out, struct lode_err *err)
+static int fault_stat(struct lode_store *self, const char *key, struct lode_store_stat *out,
+                      struct lode_err *err)
 {
     int r = looks(self, "stat", key, err);
     return r < 0 ? r : lode_wrap_stat(self, key, out, err);
@@ -85,8 +90,8 @@ static int fault_list(struct lode_store *self, const char *dir, const char *from
     return r < 0 ? r : lode_wrap_list(self, dir, from, limit, out, err);
 }
 
-static int fault_unfinished(struct lode_store *self, const char *dir, struct lode_store_unfinished_list *out,
-                            struct lode_err *err)
+static int fault_unfinished(struct lode_store *self, const char *dir,
+                            struct lode_store_unfinished_list *out, struct lode_err *err)
 {
     int r = looks(self, "unfinished", dir, err);
     return r < 0 ? r : lode_wrap_unfinished(self, dir, out, err);
@@ -98,8 +103,8 @@ static int fault_open_local(struct lode_store *self, const char *key, int *fd, s
     return r < 0 ? r : lode_wrap_open_local(self, key, fd, err);
 }
 
-static int fault_placement(struct lode_store *self, const char *key, struct lode_store_placement *out,
-                           struct lode_err *err)
+static int fault_placement(struct lode_store *self, const char *key,
+                           struct lode_store_placement *out, struct lode_err *err)
 {
     int r = looks(self, "placement", key, err);
     return r < 0 ? r : lode_wrap_placement(self, key, out, err);
@@ -111,7 +116,8 @@ static int fault_space(struct lode_store *self, struct lode_store_space *out, st
     return r < 0 ? r : lode_wrap_space(self, out, err);
 }
 
-static int fault_discard(struct lode_store *self, const char *key, const char *id, struct lode_err *err)
+static int fault_discard(struct lode_store *self, const char *key, const char *id,
+                         struct lode_err *err)
 {
     struct lode_fault fault = ask(fault_of(self), "discard", key);
     int r = before(&fault, "discard", key, err);
@@ -125,23 +131,29 @@ static int fault_remove(struct lode_store *self, const char *key, struct lode_er
     return r < 0 ? r : after(&fault, lode_wrap_remove(self, key, err), "remove", key, err);
 }
 
-static int fault_rename_dir(struct lode_store *self, const char *from, const char *to, struct lode_err *err)
+static int fault_rename_dir(struct lode_store *self, const char *from, const char *to,
+                            struct lode_err *err)
 {
     struct lode_fault fault = ask(fault_of(self), "rename_dir", from);
     int r = before(&fault, "rename_dir", from, err);
-    return r < 0 ? r : after(&fault, lode_wrap_rename_dir(self, from, to, err), "rename_dir", from, err);
+    return r < 0
+               ? r
+               : after(&fault, lode_wrap_rename_dir(self, from, to, err), "rename_dir", from, err);
 }
 
-static int fault_copy(struct lode_store *self, const char *from, const char *to, bool if_absent, struct lode_err *err)
+static int fault_copy(struct lode_store *self, const char *from, const char *to, bool if_absent,
+                      struct lode_err *err)
 {
     struct lode_fault fault = ask(fault_of(self), "copy", from);
     int r = before(&fault, "copy", from, err);
-    return r < 0 ? r : after(&fault, lode_wrap_copy(self, from, to, if_absent, err), "copy", from, err);
+    return r < 0 ? r
+                 : after(&fault, lode_wrap_copy(self, from, to, if_absent, err), "copy", from, err);
 }
 
 /* ---- write ---- */
 
-static int fault_write_begin(struct lode_store *self, const char *key, const struct lode_store_write_opts *opts,
+static int fault_write_begin(struct lode_store *self, const char *key,
+                             const struct lode_store_write_opts *opts,
                              struct lode_store_write **out, struct lode_err *err)
 {
     int r = looks(self, "write_begin", key, err);
@@ -149,7 +161,8 @@ static int fault_write_begin(struct lode_store *self, const char *key, const str
         return r;
     struct fault_write *write = lode_zalloc(sizeof *write);
     char *own = lode_strdup(key);
-    r = write && own ? lode_wrap_write_begin(self, key, opts, &write->wrap.inner, err) : lode_err_nomem(err, "a write");
+    r = write && own ? lode_wrap_write_begin(self, key, opts, &write->wrap.inner, err)
+                     : lode_err_nomem(err, "a write");
     if (r < 0) {
         lode_free(write);
         lode_free(own);
@@ -173,16 +186,17 @@ static int write_corrupted(struct fault_write *write, uint32_t number, const voi
     return lode_store_write_part(write->wrap.inner, number, copy, len, err);
 }
 
-static int fault_write_part(struct lode_store_write *handle, uint32_t number, const void *data, size_t len,
-                            struct lode_err *err)
+static int fault_write_part(struct lode_store_write *handle, uint32_t number, const void *data,
+                            size_t len, struct lode_err *err)
 {
     struct fault_write *write = (struct fault_write *)(void *)handle;
     struct lode_fault fault = ask(write->store, "write_part", write->key);
     int r = before(&fault, "write_part", write->key, err);
     if (r < 0)
         return r;
-    r = fault.kind == LODE_FAULT_CORRUPT ? write_corrupted(write, number, data, len, err)
-                                         : lode_store_write_part(write->wrap.inner, number, data, len, err);
+    r = fault.kind == LODE_FAULT_CORRUPT
+            ? write_corrupted(write, number, data, len, err)
+            : lode_store_write_part(write->wrap.inner, number, data, len, err);
     return after(&fault, r, "write_part", write->key, err);
 }
 
@@ -192,7 +206,8 @@ static void write_free(struct fault_write *write)
     lode_free(write);
 }
 
-static int fault_write_complete(struct lode_store_write *handle, uint64_t size, bool if_absent, struct lode_err *err)
+static int fault_write_complete(struct lode_store_write *handle, uint64_t size, bool if_absent,
+                                struct lode_err *err)
 {
     struct fault_write *write = (struct fault_write *)(void *)handle;
     struct lode_fault fault = ask(write->store, "write_complete", write->key);
@@ -200,8 +215,8 @@ static int fault_write_complete(struct lode_store_write *handle, uint64_t size, 
     if (r < 0)
         lode_store_write_abort(write->wrap.inner, true);
     else
-        r = after(&fault, lode_store_write_complete(write->wrap.inner, size, if_absent, err), "write_complete",
-                  write->key, err);
+        r = after(&fault, lode_store_write_complete(write->wrap.inner, size, if_absent, err),
+                  "write_complete", write->key, err);
     write_free(write);
     return r;
 }
@@ -222,7 +237,8 @@ static void arrived(void *arg, const struct lode_store_range *range, size_t from
     size_t i = read->origin[range - read->ranges];
     const struct lode_fault *fault = &read->faults[i];
     struct lode_err lost = {0};
-    if (fault->kind == LODE_FAULT_CORRUPT && !failure && from <= range->len / 2 && range->len / 2 - from < len)
+    if (fault->kind == LODE_FAULT_CORRUPT && !failure && from <= range->len / 2 &&
+        range->len / 2 - from < len)
         ((char *)range->into)[range->len / 2] ^= 0x10;
     if (fault->kind == LODE_FAULT_LOST_REPLY && !failure) {
         told(fault->code, "read", range->key, &lost);
@@ -246,8 +262,8 @@ static void read_free(struct fault_read *read)
     lode_free(read);
 }
 
-static int read_new(const struct lode_store_range *ranges, size_t n, lode_store_read_done *done, void *arg,
-                    struct fault_read **out, struct lode_err *err)
+static int read_new(const struct lode_store_range *ranges, size_t n, lode_store_read_done *done,
+                    void *arg, struct fault_read **out, struct lode_err *err)
 {
     struct fault_read *read = lode_zalloc(sizeof *read);
     if (!read)
@@ -256,8 +272,9 @@ static int read_new(const struct lode_store_range *ranges, size_t n, lode_store_
     read->ranges = lode_calloc(n, sizeof *read->ranges);
     read->origin = lode_calloc(n, sizeof *read->origin);
     read->faults = lode_calloc(n, sizeof *read->faults);
-    int r = read->ranges && read->origin && read->faults ? lode_relay_init(&read->relay, ranges, n, done, arg, err)
-                                                         : lode_err_nomem(err, "a read");
+    int r = read->ranges && read->origin && read->faults
+                ? lode_relay_init(&read->relay, ranges, n, done, arg, err)
+                : lode_err_nomem(err, "a read");
     if (r < 0) {
         read_free(read);
         return r;
@@ -267,7 +284,8 @@ static int read_new(const struct lode_store_range *ranges, size_t n, lode_store_
 }
 
 static int fault_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
-                      lode_store_read_done *done, void *arg, struct lode_store_read **out, struct lode_err *err)
+                      lode_store_read_done *done, void *arg, struct lode_store_read **out,
+                      struct lode_err *err)
 {
     struct fault_read *read = NULL;
     int r = read_new(ranges, n, done, arg, &read, err);
@@ -315,8 +333,8 @@ static void fault_close(struct lode_store *self)
     lode_free(self);
 }
 
-int lode_store_fault(struct lode_store *inner, lode_fault_fn *decide, void *arg, struct lode_store **out,
-                     struct lode_err *err)
+int lode_store_fault(struct lode_store *inner, lode_fault_fn *decide, void *arg,
+                     struct lode_store **out, struct lode_err *err)
 {
     struct fault_store *self = lode_zalloc(sizeof *self);
     if (!self)

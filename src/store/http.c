@@ -1,4 +1,5 @@
-/* The http store: opening, asking, looking, and its tables of operations. See store/http.h for the design. */
+/* The http store: opening, asking, looking, and its tables of operations. See store/http.h for
+ * the design. */
 #include "store/http.h"
 #include <string.h>
 #include "base/json.h"
@@ -17,7 +18,8 @@ bool http_number(const char *s, const char *end, uint64_t *out)
     if (s == end)
         return false;
     for (; s < end; s++) {
-        if (*s < '0' || *s > '9' || !lode_mul_u64(n, 10, &n) || !lode_add_u64(n, (uint64_t)(*s - '0'), &n))
+        if (*s < '0' || *s > '9' || !lode_mul_u64(n, 10, &n) ||
+            !lode_add_u64(n, (uint64_t)(*s - '0'), &n))
             return false;
     }
     *out = n;
@@ -26,7 +28,8 @@ bool http_number(const char *s, const char *end, uint64_t *out)
 
 /* ---- asking ---- */
 
-char *http_url(const struct http_store *self, const char *key, const char *query, struct lode_err *err)
+char *http_url(const struct http_store *self, const char *key, const char *query,
+               struct lode_err *err)
 {
     struct lode_buf url = LODE_BUF_INIT(HTTP_URL_MAX);
     lode_buf_adds(&url, self->base.url);
@@ -46,8 +49,10 @@ static bool server_says(const struct lode_http_reply *reply, int *code, char *me
     _cleanup_json_ json_t *doc = NULL;
     json_t *error;
     const char *name, *text;
-    if (reply->body.len == 0 || lode_json_parse(reply->body.data, reply->body.len, "the reply", &doc, NULL) < 0 ||
-        lode_json_obj(doc, "error", &error, NULL) < 0 || lode_json_str(error, "code", &name, NULL) < 0 ||
+    if (reply->body.len == 0 ||
+        lode_json_parse(reply->body.data, reply->body.len, "the reply", &doc, NULL) < 0 ||
+        lode_json_obj(doc, "error", &error, NULL) < 0 ||
+        lode_json_str(error, "code", &name, NULL) < 0 ||
         lode_json_str(error, "message", &text, NULL) < 0)
         return false;
     int known = lode_code_of_name(name);
@@ -59,28 +64,30 @@ static bool server_says(const struct lode_http_reply *reply, int *code, char *me
     return true;
 }
 
-int http_refused(const struct http_store *self, const char *what, const char *key, const struct lode_http_reply *reply,
-                 struct lode_err *err)
+int http_refused(const struct http_store *self, const char *what, const char *key,
+                 const struct lode_http_reply *reply, struct lode_err *err)
 {
     char message[LODE_ERR_TEXT_MAX / 2];
     int code = lode_code_of_http(reply->status);
     if (code >= 0)
         code = LODE_IO;
     if (server_says(reply, &code, message, sizeof message))
-        return lode_err_set(err, code, "cannot %s %s in %s: %s", what, lode_q(key), self->base.url, message);
-    return lode_err_set(err, code, "cannot %s %s in %s: the server answers %d", what, lode_q(key), self->base.url,
-                        reply->status);
+        return lode_err_set(err, code, "cannot %s %s in %s: %s", what, lode_q(key), self->base.url,
+                            message);
+    return lode_err_set(err, code, "cannot %s %s in %s: the server answers %d", what, lode_q(key),
+                        self->base.url, reply->status);
 }
 
-int http_strange(const struct http_store *self, const char *key, const struct lode_http_reply *reply, const char *why,
-                 struct lode_err *err)
+int http_strange(const struct http_store *self, const char *key,
+                 const struct lode_http_reply *reply, const char *why, struct lode_err *err)
 {
-    return lode_err_set(err, LODE_IO, "the server answers %d for %s in %s, but %s: is it a Lode server's URL?",
+    return lode_err_set(err, LODE_IO,
+                        "the server answers %d for %s in %s, but %s: is it a Lode server's URL?",
                         reply->status, lode_q(key), self->base.url, why);
 }
 
-int http_ask(struct http_store *self, const char *method, const char *key, const char *query, const void *body,
-             size_t len, struct lode_http_reply *reply, struct lode_err *err)
+int http_ask(struct http_store *self, const char *method, const char *key, const char *query,
+             const void *body, size_t len, struct lode_http_reply *reply, struct lode_err *err)
 {
     _cleanup_free_ char *url = http_url(self, key, query, err);
     if (!url)
@@ -103,7 +110,8 @@ int http_ask(struct http_store *self, const char *method, const char *key, const
 
 /* ---- looking ---- */
 
-static int http_stat(struct lode_store *store, const char *key, struct lode_store_stat *out, struct lode_err *err)
+static int http_stat(struct lode_store *store, const char *key, struct lode_store_stat *out,
+                     struct lode_err *err)
 {
     struct http_store *self = http_of(store);
     _cleanup_http_reply_ struct lode_http_reply reply = {0};
@@ -136,18 +144,20 @@ static int http_remove(struct lode_store *self, const char *key, struct lode_err
     return lode_store_unsupported(self, "remove", err);
 }
 
-static int http_rename_dir(struct lode_store *self, const char *from, const char *to, struct lode_err *err)
+static int http_rename_dir(struct lode_store *self, const char *from, const char *to,
+                           struct lode_err *err)
 {
     return lode_store_unsupported(self, "rename", err);
 }
 
-static int http_copy(struct lode_store *self, const char *from, const char *to, bool if_absent, struct lode_err *err)
+static int http_copy(struct lode_store *self, const char *from, const char *to, bool if_absent,
+                     struct lode_err *err)
 {
     return lode_store_unsupported(self, "copy", err);
 }
 
-static int http_placement(struct lode_store *self, const char *key, struct lode_store_placement *out,
-                          struct lode_err *err)
+static int http_placement(struct lode_store *self, const char *key,
+                          struct lode_store_placement *out, struct lode_err *err)
 {
     return lode_store_unsupported(self, "say where bytes lie", err);
 }
@@ -173,13 +183,16 @@ static int check_url(const char *url, char **origin, struct lode_err *err)
     const char *authority = strstr(url, "://");
     size_t len = authority ? strcspn(authority + 3, "/") : 0;
     if (len == 0 || url[strcspn(url, "?#")] || memchr(authority + 3, '@', len))
-        return lode_err_set(err, LODE_INVALID, "the URL of a store over HTTP is scheme://host[:port]/path, without user, "
-                            "query or fragment (a token is given apart)");
+        return lode_err_set(
+            err, LODE_INVALID,
+            "the URL of a store over HTTP is scheme://host[:port]/path, without user, "
+            "query or fragment (a token is given apart)");
     *origin = lode_strndup(url, (size_t)(authority + 3 - url) + len);
     return *origin ? 0 : lode_err_nomem(err, "a URL");
 }
 
-static int set_up(struct http_store *self, const struct lode_store_config *config, struct lode_err *err)
+static int set_up(struct http_store *self, const struct lode_store_config *config,
+                  struct lode_err *err)
 {
     _cleanup_free_ char *origin = NULL;
     int r = check_url(config->url, &origin, err);
@@ -200,7 +213,8 @@ static int set_up(struct http_store *self, const struct lode_store_config *confi
     return lode_http_new(&options, &self->http, err);
 }
 
-static int http_open(const struct lode_store_config *config, struct lode_store **out, struct lode_err *err)
+static int http_open(const struct lode_store_config *config, struct lode_store **out,
+                     struct lode_err *err)
 {
     struct http_store *self = lode_zalloc(sizeof *self);
     if (!self)

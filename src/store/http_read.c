@@ -1,6 +1,7 @@
-/* Reading over HTTP: ranges are cut into requests, of which a batch keeps several in flight over kept-alive connections,
- * straight into the caller's memory. A request is told as read when its last byte has come: a server that finds damage
- * while it sends breaks off, and then nothing of that request counts.
+/* Reading over HTTP: ranges are cut into requests, of which a batch keeps several in flight over
+ * kept-alive connections, straight into the caller's memory. A request is told as read when its
+ * last byte has come: a server that finds damage while it sends breaks off, and then nothing of
+ * that request counts.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,33 +13,35 @@
 #include "store/util.h"
 #include "store/wrap.h"
 
-#define REQUEST_MAX (8u << 20)   /* bytes of one request */
-#define IN_FLIGHT 32             /* requests of one batch */
+#define REQUEST_MAX (8u << 20) /* bytes of one request */
+#define IN_FLIGHT 32           /* requests of one batch */
 
 struct request {
-    struct request *next;        /* in the batch's list */
+    struct request *next; /* in the batch's list */
     struct http_read *read;
-    size_t i, from, len;         /* the bytes of the caller's range */
+    size_t i, from, len; /* the bytes of the caller's range */
     char *url;
     char range[64];
     const char *headers[2];
     struct lode_http_ask ask;
-    struct lode_http_call *call; /* NULL until its start has returned; guarded by the read's lock */
-    bool ended;                  /* its callback is over but for freeing; guarded by the read's lock */
-    struct lode_err refused;     /* what is wrong with the reply's head */
+    /* NULL until its start has returned; guarded by the read's lock */
+    struct lode_http_call *call;
+    /* its callback is over but for freeing; guarded by the read's lock */
+    bool ended;
+    struct lode_err refused; /* what is wrong with the reply's head */
 };
 
-/* A request is started by read() or by the end of another, and reaped by the thread that waits: a call cannot be
- * finished from a callback. */
+/* A request is started by read() or by the end of another, and reaped by the thread that waits:
+ * a call cannot be finished from a callback. */
 struct http_read {
     const struct lode_store_ops *ops;
     struct http_store *store;
     struct lode_relay relay;
-    pthread_mutex_t lock;        /* guards all below; not held over a call's start or finish */
+    pthread_mutex_t lock; /* guards all below; not held over a call's start or finish */
     pthread_cond_t changed;
-    size_t at_range, at_byte;    /* what is asked for next */
-    size_t in_flight;            /* requests started and not ended */
-    struct request *live;        /* all that are not reaped */
+    size_t at_range, at_byte; /* what is asked for next */
+    size_t in_flight;         /* requests started and not ended */
+    struct request *live;     /* all that are not reaped */
     bool cancelled;
 };
 
@@ -53,7 +56,8 @@ static bool range_fits(const char *text, uint64_t first, uint64_t len)
     text += 6;
     const char *dash = strchr(text, '-'), *slash = dash ? strchr(dash, '/') : NULL;
     return slash && http_number(text, dash, &from) && http_number(dash + 1, slash, &to) &&
-           http_number(slash + 1, slash + strlen(slash), &size) && from == first && to == first + len - 1 && to < size;
+           http_number(slash + 1, slash + strlen(slash), &size) && from == first &&
+           to == first + len - 1 && to < size;
 }
 
 static bool length_is(const struct lode_http_reply *reply, uint64_t len)
@@ -72,7 +76,8 @@ static int check_head(void *arg, const struct lode_http_reply *reply)
     const char *why = NULL;
     if (reply->status >= 400)
         return 0;
-    if (reply->status == 206 && !range_fits(lode_http_header(reply, "content-range"), first, request->len) &&
+    if (reply->status == 206 &&
+        !range_fits(lode_http_header(reply, "content-range"), first, request->len) &&
         !LODE_PLANTED(store_http_range_unchecked))
         why = "not with the range that was asked for";
     else if (reply->status == 200 && first != 0)
@@ -85,8 +90,8 @@ static int check_head(void *arg, const struct lode_http_reply *reply)
 }
 
 /* What the end of a request means for its range. */
-static int judge(struct request *request, int result, const struct lode_http_reply *reply, const struct lode_err *err,
-                 struct lode_err *failure)
+static int judge(struct request *request, int result, const struct lode_http_reply *reply,
+                 const struct lode_err *err, struct lode_err *failure)
 {
     const struct lode_store_range *range = &request->read->relay.ranges[request->i];
     struct http_store *store = request->read->store;
@@ -104,14 +109,16 @@ static int judge(struct request *request, int result, const struct lode_http_rep
         return http_refused(store, "read", range->key, reply, failure);
     if (reply->received == request->len)
         return 0;
-    return lode_err_set(failure, LODE_UNAVAILABLE, "the reply for %s in %s ends early", lode_q(range->key),
-                        store->base.url);
+    return lode_err_set(failure, LODE_UNAVAILABLE, "the reply for %s in %s ends early",
+                        lode_q(range->key), store->base.url);
 }
 
 static void start_some(struct http_read *read);
 
-/* On the client's thread. Its last word is `ended`: from then on the waiting thread may free everything. */
-static void request_done(void *arg, int result, const struct lode_http_reply *reply, const struct lode_err *err)
+/* On the client's thread. Its last word is `ended`: from then on the waiting thread may free
+ * everything. */
+static void request_done(void *arg, int result, const struct lode_http_reply *reply,
+                         const struct lode_err *err)
 {
     struct request *request = arg;
     struct http_read *read = request->read;
@@ -138,7 +145,8 @@ static void request_free(struct request *request)
     lode_free(request);
 }
 
-static struct request *request_new(struct http_read *read, size_t i, size_t from, size_t len, struct lode_err *err)
+static struct request *request_new(struct http_read *read, size_t i, size_t from, size_t len,
+                                   struct lode_err *err)
 {
     const struct lode_store_range *range = &read->relay.ranges[i];
     struct request *request = lode_zalloc(sizeof *request);
@@ -153,7 +161,8 @@ static struct request *request_new(struct http_read *read, size_t i, size_t from
         return NULL;
     }
     uint64_t first = range->offset + from;
-    snprintf(request->range, sizeof request->range, "Range: bytes=%" PRIu64 "-%" PRIu64, first, first + len - 1);
+    snprintf(request->range, sizeof request->range, "Range: bytes=%" PRIu64 "-%" PRIu64, first,
+             first + len - 1);
     request->headers[0] = request->range;
     request->ask = (struct lode_http_ask){
         .method = "GET",
@@ -238,7 +247,8 @@ static void start_some(struct http_read *read)
         struct request *request = request_new(read, i, from, len, &failure);
         if (request)
             link_request(read, request);
-        if (request && lode_http_start(read->store->http, &request->ask, request_done, &call, &failure) == 0)
+        if (request &&
+            lode_http_start(read->store->http, &request->ask, request_done, &call, &failure) == 0)
             started(read, request, call);
         else
             not_started(read, request, i, len, &failure);
@@ -253,7 +263,8 @@ static void reap_all(struct http_read *read)
         struct request *request = read->live;
         while (request && !(request->ended && request->call))
             request = request->next;
-        bool more = read->live || read->in_flight > 0 || (!read->cancelled && read->at_range < read->relay.n);
+        bool more = read->live || read->in_flight > 0 ||
+                    (!read->cancelled && read->at_range < read->relay.n);
         if (!request && !more)
             break;
         if (!request) {
@@ -278,8 +289,9 @@ static void read_free(struct http_read *read)
     lode_free(read);
 }
 
-int http_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n, lode_store_read_done *done,
-              void *arg, struct lode_store_read **out, struct lode_err *err)
+int http_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
+              lode_store_read_done *done, void *arg, struct lode_store_read **out,
+              struct lode_err *err)
 {
     struct http_read *read = lode_zalloc(sizeof *read);
     if (!read)

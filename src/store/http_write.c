@@ -1,5 +1,6 @@
-/* Writing over HTTP: each part is one PUT, the object is made by one POST. What a key's unfinished write has is the
- * server's to know; it has at most one a key, so its id here is a constant.
+/* Writing over HTTP: each part is one PUT, the object is made by one POST. What a key's
+ * unfinished write has is the server's to know; it has at most one a key, so its id here is a
+ * constant.
  */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -20,9 +21,9 @@ struct http_write {
     struct http_store *store;
     char *key;
     size_t part_size;
-    uint64_t size;               /* UINT64_MAX: unknown */
+    uint64_t size; /* UINT64_MAX: unknown */
     uint32_t mode;
-    _Atomic bool begun;          /* the server may have something of it */
+    _Atomic bool begun;            /* the server may have something of it */
     struct lode_store_part *parts; /* of a resumed write; owned */
     size_t n;
 };
@@ -62,7 +63,8 @@ static int read_parts(struct http_write *self, const json_t *doc, struct lode_er
     if (r == 0)
         r = lode_json_arr(doc, "parts", &list, err);
     if (r == 0 && part_size != self->part_size)
-        return lode_err_set(err, LODE_INVALID, "the unfinished write of %s has parts of %" PRIu64 " bytes, not %zu",
+        return lode_err_set(err, LODE_INVALID,
+                            "the unfinished write of %s has parts of %" PRIu64 " bytes, not %zu",
                             lode_q(self->key), part_size, self->part_size);
     if (r < 0)
         return r;
@@ -79,13 +81,15 @@ static int read_parts(struct http_write *self, const json_t *doc, struct lode_er
 }
 
 /* A reply that is JSON; what is wrong with it is the server's fault. */
-static int ask_json(struct http_store *self, const char *key, const char *query, json_t **doc, struct lode_err *err)
+static int ask_json(struct http_store *self, const char *key, const char *query, json_t **doc,
+                    struct lode_err *err)
 {
     _cleanup_http_reply_ struct lode_http_reply reply = {0};
     int r = http_ask(self, "GET", key, query, NULL, 0, &reply, err);
     if (r < 0)
         return r;
-    if (reply.status != 200 || lode_json_parse(lode_buf_str(&reply.body), reply.body.len, "the reply", doc, NULL) < 0)
+    if (reply.status != 200 ||
+        lode_json_parse(lode_buf_str(&reply.body), reply.body.len, "the reply", doc, NULL) < 0)
         return http_strange(self, key, &reply, "not with what was asked for", err);
     return 0;
 }
@@ -94,7 +98,8 @@ static int resume(struct http_write *self, const char *id, struct lode_err *err)
 {
     _cleanup_json_ json_t *doc = NULL;
     if (strcmp(id, RESUME_ID) != 0)
-        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(id), lode_q(self->key));
+        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(id),
+                            lode_q(self->key));
     int r = ask_json(self->store, self->key, "?parts", &doc, err);
     if (r < 0)
         return r;
@@ -102,8 +107,9 @@ static int resume(struct http_write *self, const char *id, struct lode_err *err)
     return read_parts(self, doc, err);
 }
 
-int http_write_begin(struct lode_store *store, const char *key, const struct lode_store_write_opts *opts,
-                     struct lode_store_write **out, struct lode_err *err)
+int http_write_begin(struct lode_store *store, const char *key,
+                     const struct lode_store_write_opts *opts, struct lode_store_write **out,
+                     struct lode_err *err)
 {
     int r = lode_store_may_write(store, key, err);
     if (r < 0)
@@ -128,7 +134,8 @@ int http_write_begin(struct lode_store *store, const char *key, const struct lod
     return 0;
 }
 
-int http_write_parts(struct lode_store_write *write, struct lode_store_part **parts, size_t *n, struct lode_err *err)
+int http_write_parts(struct lode_store_write *write, struct lode_store_part **parts, size_t *n,
+                     struct lode_err *err)
 {
     struct http_write *self = write_of(write);
     struct lode_store_part *copy = lode_memdup(self->parts, self->n * sizeof *copy);
@@ -141,14 +148,18 @@ int http_write_parts(struct lode_store_write *write, struct lode_store_part **pa
 
 /* ---- parts, complete, abort ---- */
 
-int http_write_part(struct lode_store_write *write, uint32_t number, const void *data, size_t len, struct lode_err *err)
+int http_write_part(struct lode_store_write *write, uint32_t number, const void *data, size_t len,
+                    struct lode_err *err)
 {
     struct http_write *self = write_of(write);
     _cleanup_http_reply_ struct lode_http_reply reply = {0};
     char query[160];
     if (len > self->part_size || number >= LODE_STORE_PARTS_MAX)
-        return lode_err_set(err, LODE_INVALID, "part %u of %s with %zu bytes: parts have at most %zu bytes and numbers "
-                            "below %u", number, lode_q(self->key), len, self->part_size, LODE_STORE_PARTS_MAX);
+        return lode_err_set(
+            err, LODE_INVALID,
+            "part %u of %s with %zu bytes: parts have at most %zu bytes and numbers "
+            "below %u",
+            number, lode_q(self->key), len, self->part_size, LODE_STORE_PARTS_MAX);
     if (len == 0)
         return 0;
     int n = snprintf(query, sizeof query, "?part=%u&part_size=%zu", number, self->part_size);
@@ -158,21 +169,26 @@ int http_write_part(struct lode_store_write *write, uint32_t number, const void 
         snprintf(query + n, sizeof query - (size_t)n, "&mode=%o", self->mode);
     atomic_store(&self->begun, true);
     int r = http_ask(self->store, "PUT", self->key, query, data, len, &reply, err);
-    return r < 0 || reply.status < 300 ? r : http_strange(self->store, self->key, &reply, "did not take a part", err);
+    return r < 0 || reply.status < 300
+               ? r
+               : http_strange(self->store, self->key, &reply, "did not take a part", err);
 }
 
-int http_write_complete(struct lode_store_write *write, uint64_t size, bool if_absent, struct lode_err *err)
+int http_write_complete(struct lode_store_write *write, uint64_t size, bool if_absent,
+                        struct lode_err *err)
 {
     struct http_write *self = write_of(write);
     _cleanup_http_reply_ struct lode_http_reply reply = {0};
     char query[128];
-    int n = snprintf(query, sizeof query, "?complete&size=%" PRIu64 "&if_absent=%d", size, if_absent);
+    int n =
+        snprintf(query, sizeof query, "?complete&size=%" PRIu64 "&if_absent=%d", size, if_absent);
     if (size == 0 && self->mode)
         snprintf(query + n, sizeof query - (size_t)n, "&mode=%o", self->mode);
     int r = http_ask(self->store, "POST", self->key, query, NULL, 0, &reply, err);
     if (r == 0 && reply.status != 200)
         r = http_strange(self->store, self->key, &reply, "did not complete it", err);
-    /* Parts that do not fit together will not do so later; what was only not reached may be there. */
+    /* Parts that do not fit together will not do so later; what was only not reached may be
+     * there. */
     if (r == LODE_INVALID || r == LODE_EXISTS)
         http_write_abort(write, false);
     else
@@ -199,7 +215,8 @@ void http_write_abort(struct lode_store_write *write, bool keep)
 
 /* ---- unfinished ---- */
 
-static int add_unfinished(const json_t *item, const char *dir, struct lode_store_unfinished_list *list, struct lode_err *err)
+static int add_unfinished(const json_t *item, const char *dir,
+                          struct lode_store_unfinished_list *list, struct lode_err *err)
 {
     const char *key;
     int64_t started_ms;
@@ -215,8 +232,8 @@ static int add_unfinished(const json_t *item, const char *dir, struct lode_store
     return out->key && out->id ? 0 : lode_err_nomem(err, "a list");
 }
 
-int http_unfinished(struct lode_store *store, const char *dir, struct lode_store_unfinished_list *out,
-                    struct lode_err *err)
+int http_unfinished(struct lode_store *store, const char *dir,
+                    struct lode_store_unfinished_list *out, struct lode_err *err)
 {
     _cleanup_json_ json_t *doc = NULL;
     struct lode_store_unfinished_list list = {0};
@@ -244,6 +261,7 @@ int http_discard(struct lode_store *store, const char *key, const char *id, stru
     if (r < 0)
         return r;
     if (strcmp(id, RESUME_ID) != 0)
-        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(id), lode_q(key));
+        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(id),
+                            lode_q(key));
     return drop(http_of(store), key, err);
 }

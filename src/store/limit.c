@@ -1,11 +1,13 @@
 /* The limit decorator: bounds the rate of bytes, and of reads the bytes and requests in flight.
  *
- * Reads are cut into chunks that wait in a queue; one thread starts each chunk when the bounds allow it, taking the
- * batches in turn, so that a long batch does not starve a short one. Writers wait in write_part, in the caller's
- * thread. A rate is kept by a clock that each transfer pushes on: there are no bursts to save up.
+ * Reads are cut into chunks that wait in a queue; one thread starts each chunk when the bounds
+ * allow it, taking the batches in turn, so that a long batch does not starve a short one.
+ * Writers wait in write_part, in the caller's thread. A rate is kept by a clock that each
+ * transfer pushes on: there are no bursts to save up.
  *
- * Of an object that is replaced while it is read, a range longer than a chunk may hold bytes of both.
- * A bound that is smaller than one chunk makes smaller chunks. Without any bound on reads they pass straight through.
+ * Of an object that is replaced while it is read, a range longer than a chunk may hold bytes of
+ * both. A bound that is smaller than one chunk makes smaller chunks. Without any bound on reads
+ * they pass straight through.
  */
 #include <string.h>
 #include "base/clock.h"
@@ -17,15 +19,16 @@
 
 #define CHUNK_MAX (4u << 20)
 #define CHUNK_MIN (16u << 10)
-#define CHUNKS_A_SECOND 20       /* of a bounded rate, so that it is smooth */
+#define CHUNKS_A_SECOND 20 /* of a bounded rate, so that it is smooth */
 
 struct chunk {
-    struct chunk *next;          /* in the list of those that have ended */
+    struct chunk *next; /* in the list of those that have ended */
     struct limit_read *read;
     struct lode_store_range range; /* of the inner store */
-    size_t i, base;              /* place in the caller's */
-    size_t got;                  /* bytes that came; guarded by the store's lock, as the next two */
-    size_t told;                 /* of them, those that the caller has been told of */
+    size_t i, base;                /* place in the caller's */
+    /* bytes that came; guarded by the store's lock, as the next two */
+    size_t got;
+    size_t told; /* of them, those that the caller has been told of */
     bool failed, ended;
     struct lode_store_read *inner; /* the dispatcher's */
 };
@@ -34,17 +37,17 @@ struct limit_read {
     const struct lode_store_ops *ops;
     struct limit_store *store;
     struct lode_relay relay;
-    struct limit_read *next;     /* in the queue */
-    size_t at_range, at_byte;    /* what is started next */
-    size_t chunks;               /* started and not reaped */
-    bool queued;                 /* something is left to start */
+    struct limit_read *next;  /* in the queue */
+    size_t at_range, at_byte; /* what is started next */
+    size_t chunks;            /* started and not reaped */
+    bool queued;              /* something is left to start */
 };
 
 struct limit_store {
     struct lode_wrap wrap;
     struct lode_limit_policy policy;
     size_t chunk_size;
-    pthread_mutex_t lock;        /* guards all below; not held over an inner operation */
+    pthread_mutex_t lock; /* guards all below; not held over an inner operation */
     pthread_cond_t changed;
     struct limit_read *queue;
     struct chunk *ended;
@@ -101,7 +104,8 @@ static size_t next_len(const struct limit_read *read)
     return lode_min(range->len - read->at_byte, read->store->chunk_size);
 }
 
-/* The chunk after the last one started; the batch leaves the queue with its last, else it goes to the end. */
+/* The chunk after the last one started; the batch leaves the queue with its last, else it goes
+ * to the end. */
 static void advance(struct limit_store *self, struct limit_read *read, size_t len)
 {
     read->at_byte += len;
@@ -123,7 +127,8 @@ static void advance(struct limit_store *self, struct limit_read *read, size_t le
 /* Ends a chunk of which nothing is on its way. Called with the lock held. */
 static void end_chunk(struct limit_store *self, struct chunk *chunk)
 {
-    if (chunk->ended || (chunk->failed ? chunk->told != chunk->got : chunk->told != chunk->range.len))
+    if (chunk->ended ||
+        (chunk->failed ? chunk->told != chunk->got : chunk->told != chunk->range.len))
         return;
     chunk->ended = true;
     self->in_flight_bytes -= chunk->range.len;
@@ -153,7 +158,8 @@ static void arrived(void *arg, const struct lode_store_range *range, size_t from
     pthread_mutex_unlock(&self->lock);
 }
 
-/* Takes the next chunk of the queue's first batch; NULL when out of memory. Called with the lock held. */
+/* Takes the next chunk of the queue's first batch; NULL when out of memory. Called with the lock
+ * held. */
 static struct chunk *take_chunk(struct limit_store *self)
 {
     struct limit_read *read = self->queue;
@@ -177,11 +183,13 @@ static struct chunk *take_chunk(struct limit_store *self)
 static void start_chunk(struct limit_store *self, struct chunk *chunk)
 {
     struct lode_err failure = {0};
-    if (lode_wrap_read((struct lode_store *)(void *)self, &chunk->range, 1, arrived, chunk, &chunk->inner, &failure) < 0)
+    if (lode_wrap_read((struct lode_store *)(void *)self, &chunk->range, 1, arrived, chunk,
+                       &chunk->inner, &failure) < 0)
         arrived(chunk, &chunk->range, 0, chunk->range.len, &failure);
 }
 
-/* Ends the inner reads of chunks that are done, and frees them. Called and left with the lock held. */
+/* Ends the inner reads of chunks that are done, and frees them. Called and left with the lock
+ * held. */
 static void reap(struct limit_store *self)
 {
     while (self->ended) {
@@ -271,7 +279,8 @@ static int enqueue(struct limit_store *self, struct limit_read *read, struct lod
 }
 
 static int limit_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
-                      lode_store_read_done *done, void *arg, struct lode_store_read **out, struct lode_err *err)
+                      lode_store_read_done *done, void *arg, struct lode_store_read **out,
+                      struct lode_err *err)
 {
     struct limit_store *self = limit_of(store);
     if (!bounds_reads(&self->policy))
@@ -337,7 +346,8 @@ static void limit_read_cancel(struct lode_store_read *handle)
     lode_free(read);
 }
 
-static int limit_write_begin(struct lode_store *self, const char *key, const struct lode_store_write_opts *opts,
+static int limit_write_begin(struct lode_store *self, const char *key,
+                             const struct lode_store_write_opts *opts,
                              struct lode_store_write **out, struct lode_err *err)
 {
     struct limit_write *write = lode_zalloc(sizeof *write);
@@ -354,8 +364,8 @@ static int limit_write_begin(struct lode_store *self, const char *key, const str
     return 0;
 }
 
-static int limit_write_part(struct lode_store_write *handle, uint32_t number, const void *data, size_t len,
-                            struct lode_err *err)
+static int limit_write_part(struct lode_store_write *handle, uint32_t number, const void *data,
+                            size_t len, struct lode_err *err)
 {
     struct limit_write *write = (struct limit_write *)(void *)handle;
     struct limit_store *self = write->store;
@@ -367,7 +377,8 @@ static int limit_write_part(struct lode_store_write *handle, uint32_t number, co
     return lode_store_write_part(write->wrap.inner, number, data, len, err);
 }
 
-static int limit_write_complete(struct lode_store_write *handle, uint64_t size, bool if_absent, struct lode_err *err)
+static int limit_write_complete(struct lode_store_write *handle, uint64_t size, bool if_absent,
+                                struct lode_err *err)
 {
     struct limit_write *write = (struct limit_write *)(void *)handle;
     int r = lode_store_write_complete(write->wrap.inner, size, if_absent, err);
@@ -406,8 +417,8 @@ static size_t chunk_size(const struct lode_limit_policy *policy)
     return policy->in_flight_bytes ? lode_min(size, policy->in_flight_bytes) : size;
 }
 
-int lode_store_limit(struct lode_store *inner, const struct lode_limit_policy *policy, struct lode_store **out,
-                     struct lode_err *err)
+int lode_store_limit(struct lode_store *inner, const struct lode_limit_policy *policy,
+                     struct lode_store **out, struct lode_err *err)
 {
     struct limit_store *self = lode_zalloc(sizeof *self);
     if (!self)

@@ -1,4 +1,5 @@
-/* The mem store: opening, looking, directories, and its table of operations. See store/mem.h for the design. */
+/* The mem store: opening, looking, directories, and its table of operations. See store/mem.h for
+ * the design. */
 #include "store/mem.h"
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +16,15 @@ static void fill_stat(const struct mem_node *node, struct lode_store_stat *out)
 {
     *out = (struct lode_store_stat){.kind = LODE_STORE_DIR};
     if (node && node->blob)
-        *out = (struct lode_store_stat){.kind = LODE_STORE_OBJECT, .size = node->blob->size, .inode = node->blob->inode,
-                                        .mtime_ns = node->blob->made_ns, .ctime_ns = node->blob->made_ns};
+        *out = (struct lode_store_stat){.kind = LODE_STORE_OBJECT,
+                                        .size = node->blob->size,
+                                        .inode = node->blob->inode,
+                                        .mtime_ns = node->blob->made_ns,
+                                        .ctime_ns = node->blob->made_ns};
 }
 
-static int mem_stat(struct lode_store *store, const char *key, struct lode_store_stat *out, struct lode_err *err)
+static int mem_stat(struct lode_store *store, const char *key, struct lode_store_stat *out,
+                    struct lode_err *err)
 {
     struct mem_store *self = mem_of(store);
     pthread_mutex_lock(&self->tree->lock);
@@ -44,15 +49,17 @@ static const char *child_name(const char *key, const char *dir)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct lode_store_entry *)a)->name, ((const struct lode_store_entry *)b)->name);
+    return strcmp(((const struct lode_store_entry *)a)->name,
+                  ((const struct lode_store_entry *)b)->name);
 }
 
 /* All of the directory, sorted; the keys' own order is another one ("a-b" stands before "a/b"). */
-static int gather(struct mem_tree *tree, const char *dir, const char *after, struct lode_store_page *page,
-                  struct lode_err *err)
+static int gather(struct mem_tree *tree, const char *dir, const char *after,
+                  struct lode_store_page *page, struct lode_err *err)
 {
     size_t cap = 0;
-    for (size_t at = mem_lower(tree, dir); at < tree->n && strncmp(tree->nodes[at].key, dir, strlen(dir)) == 0; at++) {
+    for (size_t at = mem_lower(tree, dir);
+         at < tree->n && strncmp(tree->nodes[at].key, dir, strlen(dir)) == 0; at++) {
         const char *name = child_name(tree->nodes[at].key, dir);
         if (!name || (after && strcmp(name, after) <= 0))
             continue;
@@ -80,8 +87,8 @@ static int cut_page(struct lode_store_page *page, size_t limit, struct lode_err 
     return page->next ? 0 : lode_err_nomem(err, "a list");
 }
 
-static int list_locked(struct mem_store *self, const char *dir, const char *after, struct lode_store_page *page,
-                       struct lode_err *err)
+static int list_locked(struct mem_store *self, const char *dir, const char *after,
+                       struct lode_store_page *page, struct lode_err *err)
 {
     const struct mem_node *node = mem_find(self->tree, dir);
     if (*dir && (!node || node->blob))
@@ -155,21 +162,25 @@ static int move_nodes(struct mem_tree *tree, const char *from, const char *to, s
     return r;
 }
 
-static int rename_locked(struct mem_store *self, const char *from, const char *to, struct lode_err *err)
+static int rename_locked(struct mem_store *self, const char *from, const char *to,
+                         struct lode_err *err)
 {
     const struct mem_node *node = mem_find(self->tree, from);
     if (!node || node->blob)
         return not_there(self, from, err);
     if (mem_find(self->tree, to))
-        return lode_err_set(err, LODE_EXISTS, "cannot rename %s: %s is already there", lode_q(from), lode_q(to));
+        return lode_err_set(err, LODE_EXISTS, "cannot rename %s: %s is already there", lode_q(from),
+                            lode_q(to));
     if (lode_key_beneath(to, from))
-        return lode_err_set(err, LODE_INVALID, "cannot rename %s to %s: a directory cannot move into itself",
+        return lode_err_set(err, LODE_INVALID,
+                            "cannot rename %s to %s: a directory cannot move into itself",
                             lode_q(from), lode_q(to));
     int r = mem_make_parents(self->tree, to, err);
     return r < 0 ? r : move_nodes(self->tree, from, to, err);
 }
 
-static int mem_rename_dir(struct lode_store *store, const char *from, const char *to, struct lode_err *err)
+static int mem_rename_dir(struct lode_store *store, const char *from, const char *to,
+                          struct lode_err *err)
 {
     struct mem_store *self = mem_of(store);
     int r = lode_store_may_write(store, from, err);
@@ -209,14 +220,15 @@ static void mem_close(struct lode_store *store)
     lode_free(self);
 }
 
-static int mem_open(const struct lode_store_config *config, struct lode_store **out, struct lode_err *err)
+static int mem_open(const struct lode_store_config *config, struct lode_store **out,
+                    struct lode_err *err)
 {
     struct mem_store *self = lode_zalloc(sizeof *self);
     if (!self)
         return lode_err_nomem(err, "a store");
     self->base.ops = &lode_store_mem_ops;
-    self->base.caps = LODE_STORE_IF_ABSENT | LODE_STORE_RENAME_DIR | LODE_STORE_LIST | LODE_STORE_RESUME |
-                      (config->read_only ? LODE_STORE_READ_ONLY : 0);
+    self->base.caps = LODE_STORE_IF_ABSENT | LODE_STORE_RENAME_DIR | LODE_STORE_LIST |
+                      LODE_STORE_RESUME | (config->read_only ? LODE_STORE_READ_ONLY : 0);
     self->base.url = lode_strdup(config->url);
     self->tree = mem_tree_open(config->url + strlen("mem:"));
     const char *seed = lode_store_option(config, "scramble");

@@ -1,8 +1,9 @@
 /* Reading of the mem store.
  *
- * Plain: every range is done, in order, before read() returns. Scrambled: each range is cut into random pieces, all
- * pieces of the batch are shuffled, and threads deliver them after small random delays; so a caller that relies on
- * order, wholeness or thread of the callbacks fails here.
+ * Plain: every range is done, in order, before read() returns. Scrambled: each range is cut into
+ * random pieces, all pieces of the batch are shuffled, and threads deliver them after small
+ * random delays; so a caller that relies on order, wholeness or thread of the callbacks fails
+ * here.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -14,39 +15,40 @@
 #include "store/util.h"
 
 #define THREADS 3
-#define PIECES_MAX 5             /* of one range */
-#define DELAY_ONE_IN 16         /* pieces wait a millisecond */
+#define PIECES_MAX 5    /* of one range */
+#define DELAY_ONE_IN 16 /* pieces wait a millisecond */
 
 struct piece {
     const struct lode_store_range *range;
-    struct mem_blob *blob;       /* a reference; NULL for one that fails */
+    struct mem_blob *blob; /* a reference; NULL for one that fails */
     size_t from, len;
-    struct lode_err *failure;    /* owned; NULL if it succeeds */
+    struct lode_err *failure; /* owned; NULL if it succeeds */
 };
 
 struct mem_read {
     const struct lode_store_ops *ops;
-    struct mem_read *next;       /* in the queue of batches */
-    struct mem_scramble *pool;   /* NULL: it was all done at once */
+    struct mem_read *next;     /* in the queue of batches */
+    struct mem_scramble *pool; /* NULL: it was all done at once */
     lode_store_read_done *done;
     void *arg;
     struct piece *pieces;
     size_t n, cap;
-    size_t taken, finished;      /* pieces; guarded by the pool's lock */
+    size_t taken, finished; /* pieces; guarded by the pool's lock */
     struct lode_err first;
 };
 
 struct mem_scramble {
     pthread_mutex_t lock;
     pthread_cond_t work, finished;
-    struct mem_read *queue;      /* batches with pieces that no thread has taken */
+    struct mem_read *queue; /* batches with pieces that no thread has taken */
     uint64_t seed;
     bool stop;
     pthread_t threads[THREADS];
     size_t n_threads;
 };
 
-/* splitmix64: the same seed gives the same cuts and order, whatever the threads then make of them. */
+/* splitmix64: the same seed gives the same cuts and order, whatever the threads then make of
+ * them. */
 static uint64_t random_next(uint64_t *state)
 {
     uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
@@ -56,7 +58,8 @@ static uint64_t random_next(uint64_t *state)
 }
 
 /* The bytes of a range, referenced, or the range's own failure. */
-static struct mem_blob *find_bytes(struct mem_store *self, const struct lode_store_range *range, struct lode_err *err)
+static struct mem_blob *find_bytes(struct mem_store *self, const struct lode_store_range *range,
+                                   struct lode_err *err)
 {
     pthread_mutex_lock(&self->tree->lock);
     const struct mem_node *node = mem_find(self->tree, range->key);
@@ -68,8 +71,8 @@ static struct mem_blob *find_bytes(struct mem_store *self, const struct lode_sto
     }
     if (range->offset <= blob->size && range->len <= blob->size - range->offset)
         return blob;
-    lode_err_set(err, LODE_IO, "cannot read %zu bytes at %" PRIu64 " of %s: it ends at %zu", range->len, range->offset,
-                 lode_q(range->key), blob->size);
+    lode_err_set(err, LODE_IO, "cannot read %zu bytes at %" PRIu64 " of %s: it ends at %zu",
+                 range->len, range->offset, lode_q(range->key), blob->size);
     mem_blob_unref(blob);
     return NULL;
 }
@@ -77,8 +80,8 @@ static struct mem_blob *find_bytes(struct mem_store *self, const struct lode_sto
 static void deliver(struct mem_read *read, const struct piece *piece)
 {
     if (piece->blob)
-        memcpy((char *)piece->range->into + piece->from, piece->blob->data + piece->range->offset + piece->from,
-               piece->len);
+        memcpy((char *)piece->range->into + piece->from,
+               piece->blob->data + piece->range->offset + piece->from, piece->len);
     read->done(read->arg, piece->range, piece->from, piece->len, piece->failure);
 }
 
@@ -98,7 +101,8 @@ static void read_free(struct mem_read *read)
 
 /* ---- plain ---- */
 
-static void read_at_once(struct mem_store *self, struct mem_read *read, const struct lode_store_range *ranges, size_t n)
+static void read_at_once(struct mem_store *self, struct mem_read *read,
+                         const struct lode_store_range *ranges, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct lode_err failure = {0};
@@ -124,8 +128,8 @@ static int add_piece(struct mem_read *read, struct piece piece, struct lode_err 
     return 0;
 }
 
-static int add_failure(struct mem_read *read, const struct lode_store_range *range, const struct lode_err *failure,
-                       struct lode_err *err)
+static int add_failure(struct mem_read *read, const struct lode_store_range *range,
+                       const struct lode_err *failure, struct lode_err *err)
 {
     struct lode_err *own = lode_memdup(failure, sizeof *failure);
     if (!own)
@@ -134,8 +138,8 @@ static int add_failure(struct mem_read *read, const struct lode_store_range *ran
     return add_piece(read, (struct piece){.range = range, .len = range->len, .failure = own}, err);
 }
 
-static int add_range(struct mem_store *self, struct mem_read *read, const struct lode_store_range *range,
-                     uint64_t *state, struct lode_err *err)
+static int add_range(struct mem_store *self, struct mem_read *read,
+                     const struct lode_store_range *range, uint64_t *state, struct lode_err *err)
 {
     struct lode_err failure = {0};
     struct mem_blob *blob = find_bytes(self, range, &failure);
@@ -243,8 +247,8 @@ static void enqueue(struct mem_scramble *pool, struct mem_read *read)
     pthread_cond_broadcast(&pool->work);
 }
 
-static int read_scrambled(struct mem_store *self, struct mem_read *read, const struct lode_store_range *ranges,
-                          size_t n, struct lode_err *err)
+static int read_scrambled(struct mem_store *self, struct mem_read *read,
+                          const struct lode_store_range *ranges, size_t n, struct lode_err *err)
 {
     struct mem_scramble *pool = self->scramble;
     pthread_mutex_lock(&pool->lock);
@@ -266,8 +270,9 @@ static int read_scrambled(struct mem_store *self, struct mem_read *read, const s
 
 /* ---- the operations ---- */
 
-int mem_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n, lode_store_read_done *done,
-             void *arg, struct lode_store_read **out, struct lode_err *err)
+int mem_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
+             lode_store_read_done *done, void *arg, struct lode_store_read **out,
+             struct lode_err *err)
 {
     struct mem_store *self = mem_of(store);
     struct mem_read *read = lode_zalloc(sizeof *read);

@@ -6,7 +6,8 @@
 #include "store/mem.h"
 #include "store/util.h"
 
-/* Named trees are found by all that open them: state of the process by its meaning, like files are. */
+/* Named trees are found by all that open them: state of the process by its meaning, like files
+ * are. */
 static pthread_mutex_t trees_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct mem_tree *trees;
 
@@ -64,7 +65,8 @@ struct mem_node *mem_find(struct mem_tree *tree, const char *key)
 int mem_insert(struct mem_tree *tree, const char *key, struct mem_blob *blob, struct lode_err *err)
 {
     char *own = lode_strdup(key);
-    if (!own || lode_grow((void **)&tree->nodes, &tree->cap, tree->n + 1, sizeof *tree->nodes) < 0) {
+    if (!own ||
+        lode_grow((void **)&tree->nodes, &tree->cap, tree->n + 1, sizeof *tree->nodes) < 0) {
         lode_free(own);
         return lode_err_nomem(err, "an object's name");
     }
@@ -94,7 +96,8 @@ int mem_make_parents(struct mem_tree *tree, const char *key, struct lode_err *er
         return lode_err_nomem(err, "a path");
     struct mem_node *node = mem_find(tree, dir);
     if (node && node->blob)
-        return lode_err_set(err, LODE_EXISTS, "cannot make the directory %s: an object has that name", lode_q(dir));
+        return lode_err_set(err, LODE_EXISTS,
+                            "cannot make the directory %s: an object has that name", lode_q(dir));
     if (node)
         return 0;
     int r = mem_make_parents(tree, dir, err);
@@ -103,7 +106,8 @@ int mem_make_parents(struct mem_tree *tree, const char *key, struct lode_err *er
 
 bool mem_is_empty(struct mem_tree *tree, const char *dir)
 {
-    for (size_t at = mem_lower(tree, dir) + 1; at < tree->n && strncmp(tree->nodes[at].key, dir, strlen(dir)) == 0; at++) {
+    for (size_t at = mem_lower(tree, dir) + 1;
+         at < tree->n && strncmp(tree->nodes[at].key, dir, strlen(dir)) == 0; at++) {
         if (tree->nodes[at].key[strlen(dir)] == '/')
             return false;
     }

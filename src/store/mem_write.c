@@ -1,4 +1,5 @@
-/* Writing of the mem store: see store/mem.h. An unfinished write that nobody holds lies in the tree's list. */
+/* Writing of the mem store: see store/mem.h. An unfinished write that nobody holds lies in the
+ * tree's list. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,14 +18,14 @@ struct mem_parts {
     char id[24];
     int64_t started_ms;
     size_t part_size;
-    struct mem_blob **parts;     /* each owned; NULL where a part is not there */
+    struct mem_blob **parts; /* each owned; NULL where a part is not there */
     size_t n, cap;
 };
 
 struct mem_write {
     const struct lode_store_ops *ops;
     struct mem_tree *tree;
-    pthread_mutex_t lock;        /* guards `parts` while several threads write */
+    pthread_mutex_t lock; /* guards `parts` while several threads write */
     struct mem_parts *parts;
 };
 
@@ -80,8 +81,8 @@ static struct mem_parts *parts_new(struct mem_tree *tree, const char *key, size_
     return parts;
 }
 
-static int begin_locked(struct mem_write *self, const char *key, const struct lode_store_write_opts *opts,
-                        struct lode_err *err)
+static int begin_locked(struct mem_write *self, const char *key,
+                        const struct lode_store_write_opts *opts, struct lode_err *err)
 {
     if (!opts->resume) {
         self->parts = parts_new(self->tree, key, opts->part_size);
@@ -89,17 +90,19 @@ static int begin_locked(struct mem_write *self, const char *key, const struct lo
     }
     self->parts = take(self->tree, key, opts->resume);
     if (!self->parts)
-        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(opts->resume), lode_q(key));
+        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s",
+                            lode_q(opts->resume), lode_q(key));
     if (self->parts->part_size == opts->part_size)
         return 0;
     self->parts->next = self->tree->unfinished;
     self->tree->unfinished = self->parts;
-    return lode_err_set(err, LODE_INVALID, "the unfinished write %s of %s has parts of %zu bytes", opts->resume,
-                        lode_q(key), self->parts->part_size);
+    return lode_err_set(err, LODE_INVALID, "the unfinished write %s of %s has parts of %zu bytes",
+                        opts->resume, lode_q(key), self->parts->part_size);
 }
 
-int mem_write_begin(struct lode_store *store, const char *key, const struct lode_store_write_opts *opts,
-                    struct lode_store_write **out, struct lode_err *err)
+int mem_write_begin(struct lode_store *store, const char *key,
+                    const struct lode_store_write_opts *opts, struct lode_store_write **out,
+                    struct lode_err *err)
 {
     int r = lode_store_may_write(store, key, err);
     if (r < 0)
@@ -121,7 +124,8 @@ int mem_write_begin(struct lode_store *store, const char *key, const struct lode
     return 0;
 }
 
-int mem_write_parts(struct lode_store_write *write, struct lode_store_part **parts, size_t *n, struct lode_err *err)
+int mem_write_parts(struct lode_store_write *write, struct lode_store_part **parts, size_t *n,
+                    struct lode_err *err)
 {
     struct mem_write *self = write_of(write);
     size_t count = 0;
@@ -139,7 +143,8 @@ int mem_write_parts(struct lode_store_write *write, struct lode_store_part **par
     return 0;
 }
 
-static int put_part(struct mem_parts *parts, uint32_t number, struct mem_blob *blob, struct lode_err *err)
+static int put_part(struct mem_parts *parts, uint32_t number, struct mem_blob *blob,
+                    struct lode_err *err)
 {
     size_t want = (size_t)number + 1;
     if (lode_grow((void **)&parts->parts, &parts->cap, want, sizeof *parts->parts) < 0)
@@ -151,13 +156,16 @@ static int put_part(struct mem_parts *parts, uint32_t number, struct mem_blob *b
     return 0;
 }
 
-int mem_write_part(struct lode_store_write *write, uint32_t number, const void *data, size_t len, struct lode_err *err)
+int mem_write_part(struct lode_store_write *write, uint32_t number, const void *data, size_t len,
+                   struct lode_err *err)
 {
     struct mem_write *self = write_of(write);
     if (len > self->parts->part_size || number >= LODE_STORE_PARTS_MAX)
-        return lode_err_set(err, LODE_INVALID, "part %u of %s with %zu bytes: parts have at most %zu bytes and numbers "
-                            "below %u", number, lode_q(self->parts->key), len, self->parts->part_size,
-                            LODE_STORE_PARTS_MAX);
+        return lode_err_set(
+            err, LODE_INVALID,
+            "part %u of %s with %zu bytes: parts have at most %zu bytes and numbers "
+            "below %u",
+            number, lode_q(self->parts->key), len, self->parts->part_size, LODE_STORE_PARTS_MAX);
     if (len == 0)
         return 0;
     struct mem_blob *blob = mem_blob_new(len, err);
@@ -174,15 +182,19 @@ int mem_write_part(struct lode_store_write *write, uint32_t number, const void *
 
 /* ---- complete ---- */
 
-static int join_parts(const struct mem_parts *parts, uint64_t size, struct mem_blob **out, struct lode_err *err)
+static int join_parts(const struct mem_parts *parts, uint64_t size, struct mem_blob **out,
+                      struct lode_err *err)
 {
     uint64_t count = lode_div_up(size, parts->part_size);
     for (uint64_t i = 0; i < lode_max(count, (uint64_t)parts->n); i++) {
-        uint64_t want = i >= count ? 0 : lode_min((uint64_t)parts->part_size, size - i * parts->part_size);
+        uint64_t want =
+            i >= count ? 0 : lode_min((uint64_t)parts->part_size, size - i * parts->part_size);
         uint64_t have = i < parts->n && parts->parts[i] ? parts->parts[i]->size : 0;
         if (have != want)
-            return lode_err_set(err, LODE_INVALID, "cannot complete %s with %" PRIu64 " bytes: part %" PRIu64
-                                " is missing or has another length", lode_q(parts->key), size, i);
+            return lode_err_set(err, LODE_INVALID,
+                                "cannot complete %s with %" PRIu64 " bytes: part %" PRIu64
+                                " is missing or has another length",
+                                lode_q(parts->key), size, i);
     }
     struct mem_blob *blob = mem_blob_new((size_t)size, err);
     if (!blob)
@@ -194,7 +206,8 @@ static int join_parts(const struct mem_parts *parts, uint64_t size, struct mem_b
 }
 
 /* Gives the blob its name; the caller holds the lock. Takes a reference of its own. */
-static int name_blob(struct mem_tree *tree, const char *key, struct mem_blob *blob, bool if_absent, struct lode_err *err)
+static int name_blob(struct mem_tree *tree, const char *key, struct mem_blob *blob, bool if_absent,
+                     struct lode_err *err)
 {
     struct mem_node *node = mem_find(tree, key);
     if (node && !node->blob)
@@ -217,7 +230,8 @@ static void write_free(struct mem_write *self)
     lode_free(self);
 }
 
-int mem_write_complete(struct lode_store_write *write, uint64_t size, bool if_absent, struct lode_err *err)
+int mem_write_complete(struct lode_store_write *write, uint64_t size, bool if_absent,
+                       struct lode_err *err)
 {
     struct mem_write *self = write_of(write);
     struct mem_blob *blob = NULL;
@@ -251,18 +265,19 @@ void mem_write_abort(struct lode_store_write *write, bool keep)
 
 /* ---- unfinished ---- */
 
-static int add_unfinished(const struct mem_parts *parts, struct lode_store_unfinished_list *list, size_t *cap,
-                          struct lode_err *err)
+static int add_unfinished(const struct mem_parts *parts, struct lode_store_unfinished_list *list,
+                          size_t *cap, struct lode_err *err)
 {
     if (lode_grow((void **)&list->items, cap, list->n + 1, sizeof *list->items) < 0)
         return lode_err_nomem(err, "a list");
     struct lode_store_unfinished *item = &list->items[list->n++];
-    *item = (struct lode_store_unfinished){lode_strdup(parts->key), lode_strdup(parts->id), parts->started_ms};
+    *item = (struct lode_store_unfinished){lode_strdup(parts->key), lode_strdup(parts->id),
+                                           parts->started_ms};
     return item->key && item->id ? 0 : lode_err_nomem(err, "a list");
 }
 
-int mem_unfinished(struct lode_store *store, const char *dir, struct lode_store_unfinished_list *out,
-                   struct lode_err *err)
+int mem_unfinished(struct lode_store *store, const char *dir,
+                   struct lode_store_unfinished_list *out, struct lode_err *err)
 {
     struct mem_tree *tree = mem_of(store)->tree;
     struct lode_store_unfinished_list list = {0};
@@ -291,14 +306,16 @@ int mem_discard(struct lode_store *store, const char *key, const char *id, struc
     struct mem_parts *parts = take(tree, key, id);
     pthread_mutex_unlock(&tree->lock);
     if (!parts)
-        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(id), lode_q(key));
+        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(id),
+                            lode_q(key));
     parts_free(parts);
     return 0;
 }
 
 /* ---- copy: the new name gets bytes and an inode of its own ---- */
 
-int mem_copy(struct lode_store *store, const char *from, const char *to, bool if_absent, struct lode_err *err)
+int mem_copy(struct lode_store *store, const char *from, const char *to, bool if_absent,
+             struct lode_err *err)
 {
     struct mem_tree *tree = mem_of(store)->tree;
     int r = lode_store_may_write(store, to, err);

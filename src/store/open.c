@@ -1,7 +1,8 @@
 /* Which back end a URL means: the built-in table, then what LODE_PLUGINS names.
  *
- * A new back end inside the tree is one file and one line in `builtin`. One outside is a shared object that exports
- * `lode_plugin_store`; it is loaded once a process and stays loaded, for its functions may be on any stack.
+ * A new back end inside the tree is one file and one line in `builtin`. One outside is a shared
+ * object that exports `lode_plugin_store`; it is loaded once a process and stays loaded, for its
+ * functions may be on any stack.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -12,14 +13,11 @@
 #include "base/name.h"
 #include "store/store.h"
 
-extern const struct lode_store_ops lode_store_posix_ops, lode_store_mem_ops, lode_store_http_ops, lode_store_https_ops;
+extern const struct lode_store_ops lode_store_posix_ops, lode_store_mem_ops, lode_store_http_ops,
+    lode_store_https_ops;
 
 static const struct lode_store_ops *const builtin[] = {
-    &lode_store_posix_ops,
-    &lode_store_mem_ops,
-    &lode_store_http_ops,
-    &lode_store_https_ops,
-    NULL,
+    &lode_store_posix_ops, &lode_store_mem_ops, &lode_store_http_ops, &lode_store_https_ops, NULL,
 };
 
 /* More than any machine has, and a bound for a mistaken list. */
@@ -38,7 +36,8 @@ static size_t scheme_len(const char *url)
     return n > 0 && url[0] >= 'a' && url[0] <= 'z' && url[n] == ':' ? n : 0;
 }
 
-static const struct lode_store_ops *find(const struct lode_store_ops *const *table, const char *scheme, size_t n)
+static const struct lode_store_ops *find(const struct lode_store_ops *const *table,
+                                         const char *scheme, size_t n)
 {
     for (; *table; table++) {
         if (strlen((*table)->scheme) == n && memcmp((*table)->scheme, scheme, n) == 0)
@@ -51,7 +50,8 @@ static int load(const char *path, const struct lode_store_ops *const **table, st
 {
     void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!lib)
-        return lode_err_set(err, LODE_INVALID, "LODE_PLUGINS: cannot load %s: %s", lode_q(path), dlerror());
+        return lode_err_set(err, LODE_INVALID, "LODE_PLUGINS: cannot load %s: %s", lode_q(path),
+                            dlerror());
     lode_plugin_store_fn *entry = (lode_plugin_store_fn *)dlsym(lib, "lode_plugin_store");
     if (!entry) {
         /* It may be a plugin for another room (coord, codec, format): no concern of this one. */
@@ -61,20 +61,24 @@ static int load(const char *path, const struct lode_store_ops *const **table, st
     }
     *table = entry(LODE_STORE_ABI);
     if (!*table)
-        return lode_err_set(err, LODE_INVALID, "LODE_PLUGINS: %s refuses store ABI %d: build it against this Lode",
+        return lode_err_set(err, LODE_INVALID,
+                            "LODE_PLUGINS: %s refuses store ABI %d: build it against this Lode",
                             lode_q(path), LODE_STORE_ABI);
     for (const struct lode_store_ops *const *at = *table; *at; at++) {
         if ((*at)->abi != LODE_STORE_ABI)
-            return lode_err_set(err, LODE_INVALID, "LODE_PLUGINS: %s is built for store ABI %u, this Lode has %d",
+            return lode_err_set(err, LODE_INVALID,
+                                "LODE_PLUGINS: %s is built for store ABI %u, this Lode has %d",
                                 lode_q(path), (*at)->abi, LODE_STORE_ABI);
     }
     return 0;
 }
 
 /* Loads in the order of the list until one has the scheme; dlopen() of a loaded one is cheap. */
-static int find_plugin(const char *scheme, size_t n, const struct lode_store_ops **out, struct lode_err *err)
+static int find_plugin(const char *scheme, size_t n, const struct lode_store_ops **out,
+                       struct lode_err *err)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* plugins need not be re-entrant while they start */
+    /* plugins need not be re-entrant while they start */
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     const char *list = getenv("LODE_PLUGINS");
     int r = 0;
     *out = NULL;
@@ -102,12 +106,14 @@ static int unknown_scheme(const char *scheme, size_t n, const char *url, struct 
     _cleanup_buf_ struct lode_buf known = LODE_BUF_INIT(MESSAGE_MAX);
     for (const struct lode_store_ops *const *at = builtin; *at; at++)
         lode_buf_addf(&known, "%s%s", at == builtin ? "" : ", ", (*at)->scheme);
-    return lode_err_set(err, LODE_INVALID,
-                        "no store for %s: this Lode knows %s and what LODE_PLUGINS loads (the scheme here is %.*s)",
-                        lode_q(url), lode_buf_str(&known), (int)n, scheme);
+    return lode_err_set(
+        err, LODE_INVALID,
+        "no store for %s: this Lode knows %s and what LODE_PLUGINS loads (the scheme here is %.*s)",
+        lode_q(url), lode_buf_str(&known), (int)n, scheme);
 }
 
-int lode_store_open(const struct lode_store_config *config, struct lode_store **out, struct lode_err *err)
+int lode_store_open(const struct lode_store_config *config, struct lode_store **out,
+                    struct lode_err *err)
 {
     if (!config->url || !*config->url)
         return lode_err_set(err, LODE_INVALID, "the URL of the store is empty");

@@ -1,4 +1,5 @@
-/* The posix store: opening it, looking at objects, and its table of operations. See store/posix.h for the design. */
+/* The posix store: opening it, looking at objects, and its table of operations. See
+ * store/posix.h for the design. */
 #include "store/posix.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,8 @@
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY)
 
-/* A file that somebody puts in our way must not make us wait: a FIFO opens at once with O_NONBLOCK. */
+/* A file that somebody puts in our way must not make us wait: a FIFO opens at once with
+ * O_NONBLOCK. */
 #define OBJECT_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY)
 
 void posix_fill_stat(const struct stat *st, struct lode_store_stat *out)
@@ -32,10 +34,12 @@ int posix_check_key(const struct posix_store *self, const char *key, struct lode
 {
     if (!lode_key_beneath(key, POSIX_PARTS))
         return 0;
-    return lode_err_set(err, LODE_INVALID, "%s is the store's own folder in %s", lode_q(key), self->base.url);
+    return lode_err_set(err, LODE_INVALID, "%s is the store's own folder in %s", lode_q(key),
+                        self->base.url);
 }
 
-int posix_open_object(struct posix_store *self, const char *key, struct stat *st, int *fd, struct lode_err *err)
+int posix_open_object(struct posix_store *self, const char *key, struct stat *st, int *fd,
+                      struct lode_err *err)
 {
     _cleanup_close_ int at = lode_sys->open_beneath(self->dir, key, OBJECT_FLAGS, 0);
     if (at < 0)
@@ -43,9 +47,11 @@ int posix_open_object(struct posix_store *self, const char *key, struct stat *st
     if (lode_sys->fstat(at, st) < 0)
         return lode_err_sys(err, "cannot look at %s in %s", lode_q(key), self->base.url);
     if (S_ISDIR(st->st_mode))
-        return lode_err_set(err, LODE_NOT_FOUND, "%s is a directory of %s, not an object", lode_q(key), self->base.url);
+        return lode_err_set(err, LODE_NOT_FOUND, "%s is a directory of %s, not an object",
+                            lode_q(key), self->base.url);
     if (!S_ISREG(st->st_mode))
-        return lode_err_set(err, LODE_DENIED, "%s in %s is no regular file", lode_q(key), self->base.url);
+        return lode_err_set(err, LODE_DENIED, "%s in %s is no regular file", lode_q(key),
+                            self->base.url);
     *fd = lode_steal_fd(at);
     return 0;
 }
@@ -59,7 +65,8 @@ int posix_open_dir(struct posix_store *self, const char *dir, int *fd, struct lo
     return 0;
 }
 
-/* Opens directory `part` of `at`, making it if it is missing. Another may remove it in between: once more then. */
+/* Opens directory `part` of `at`, making it if it is missing. Another may remove it in between:
+ * once more then. */
 static int enter_or_make(int at, const char *part)
 {
     for (int tries = 0;; tries++) {
@@ -74,7 +81,8 @@ static int enter_or_make(int at, const char *part)
 static int make_failed(const struct posix_store *self, const char *dir, struct lode_err *err)
 {
     if (errno == ENOTDIR || errno == EEXIST)
-        return lode_err_set(err, LODE_EXISTS, "cannot make the directory %s in %s: a part of it is an object",
+        return lode_err_set(err, LODE_EXISTS,
+                            "cannot make the directory %s in %s: a part of it is an object",
                             lode_q(dir), self->base.url);
     return lode_err_sys(err, "cannot make the directory %s in %s", lode_q(dir), self->base.url);
 }
@@ -111,7 +119,8 @@ int posix_engine(struct posix_store *self, struct lode_io **io, struct lode_err 
     return r;
 }
 
-static int posix_stat(struct lode_store *store, const char *key, struct lode_store_stat *out, struct lode_err *err)
+static int posix_stat(struct lode_store *store, const char *key, struct lode_store_stat *out,
+                      struct lode_err *err)
 {
     struct posix_store *self = posix_of(store);
     int r = posix_check_key(self, key, err);
@@ -122,12 +131,14 @@ static int posix_stat(struct lode_store *store, const char *key, struct lode_sto
     if (fd < 0 || lode_sys->fstat(fd, &st) < 0)
         return lode_err_sys(err, "cannot look at %s in %s", lode_q(key), self->base.url);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return lode_err_set(err, LODE_DENIED, "%s in %s is neither a file nor a directory", lode_q(key), self->base.url);
+        return lode_err_set(err, LODE_DENIED, "%s in %s is neither a file nor a directory",
+                            lode_q(key), self->base.url);
     posix_fill_stat(&st, out);
     return 0;
 }
 
-static int posix_open_local(struct lode_store *store, const char *key, int *fd, struct lode_err *err)
+static int posix_open_local(struct lode_store *store, const char *key, int *fd,
+                            struct lode_err *err)
 {
     struct posix_store *self = posix_of(store);
     struct stat st;
@@ -135,8 +146,8 @@ static int posix_open_local(struct lode_store *store, const char *key, int *fd, 
     return r < 0 ? r : posix_open_object(self, key, &st, fd, err);
 }
 
-static int posix_placement(struct lode_store *self, const char *key, struct lode_store_placement *out,
-                           struct lode_err *err)
+static int posix_placement(struct lode_store *self, const char *key,
+                           struct lode_store_placement *out, struct lode_err *err)
 {
     return lode_store_unsupported(self, "say where bytes lie", err);
 }
@@ -164,7 +175,8 @@ static void posix_close(struct lode_store *store)
     lode_free(self);
 }
 
-/* Decodes the percent-encoding of a file: URL, once, in place; false where it is malformed or hides a NUL. */
+/* Decodes the percent-encoding of a file: URL, once, in place; false where it is malformed or
+ * hides a NUL. */
 static bool decode_url(char *s)
 {
     char *to = s;
@@ -196,7 +208,8 @@ static int absolute(const char *path, char **out, struct lode_err *err)
         while (strncmp(path, "./", 2) == 0)
             path += 2;
     }
-    char *full = lode_asprintf("%s%s%s", from, *from && *path != '/' ? "/" : "", strcmp(path, ".") == 0 ? "" : path);
+    char *full = lode_asprintf("%s%s%s", from, *from && *path != '/' ? "/" : "",
+                               strcmp(path, ".") == 0 ? "" : path);
     if (!full)
         return lode_err_nomem(err, "a path");
     for (size_t n = strlen(full); n > 1 && full[n - 1] == '/'; n--)
@@ -218,7 +231,8 @@ static int path_of_url(const char *url, char **out, struct lode_err *err)
     if (!copy)
         return lode_err_nomem(err, "a path");
     if (path[0] != '/' || path[1] == '/' || !decode_url(copy))
-        return lode_err_set(err, LODE_INVALID, "%s is no URL of a directory; write file:///srv/models or /srv/models",
+        return lode_err_set(err, LODE_INVALID,
+                            "%s is no URL of a directory; write file:///srv/models or /srv/models",
                             lode_q(url));
     return absolute(copy, out, err);
 }
@@ -229,7 +243,7 @@ static int make_base(const char *path, struct lode_err *err)
     _cleanup_free_ char *part = lode_strdup(path);
     if (!part)
         return lode_err_nomem(err, "a path");
-    for (char *slash = part; slash; ) {
+    for (char *slash = part; slash;) {
         slash = strchr(slash + 1, '/');
         if (slash)
             *slash = 0;
@@ -248,20 +262,23 @@ static int make_base(const char *path, struct lode_err *err)
     return 0;
 }
 
-static int open_base(struct posix_store *self, const struct lode_store_config *config, struct lode_err *err)
+static int open_base(struct posix_store *self, const struct lode_store_config *config,
+                     struct lode_err *err)
 {
     int r = config->create && !config->read_only ? make_base(self->base.url, err) : 0;
     if (r < 0)
         return r;
     self->dir = lode_sys->openat(AT_FDCWD, self->base.url, DIR_FLAGS, 0);
     if (self->dir < 0 && errno == ENOTDIR)
-        return lode_err_set(err, LODE_INVALID, "the store %s is not a directory", lode_q(self->base.url));
+        return lode_err_set(err, LODE_INVALID, "the store %s is not a directory",
+                            lode_q(self->base.url));
     if (self->dir < 0)
         return lode_err_sys(err, "cannot open the store %s", lode_q(self->base.url));
     return 0;
 }
 
-static int posix_open(const struct lode_store_config *config, struct lode_store **out, struct lode_err *err)
+static int posix_open(const struct lode_store_config *config, struct lode_store **out,
+                      struct lode_err *err)
 {
     struct posix_store *self = lode_zalloc(sizeof *self);
     if (!self || posix_synced_init(&self->synced) < 0) {
@@ -271,8 +288,9 @@ static int posix_open(const struct lode_store_config *config, struct lode_store 
     pthread_mutex_init(&self->lock, NULL);
     self->dir = -1;
     self->base.ops = &lode_store_posix_ops;
-    self->base.caps = LODE_STORE_IF_ABSENT | LODE_STORE_RENAME_DIR | LODE_STORE_OPEN_LOCAL | LODE_STORE_LIST |
-                      LODE_STORE_RESUME | LODE_STORE_SPACE | (config->read_only ? LODE_STORE_READ_ONLY : 0);
+    self->base.caps = LODE_STORE_IF_ABSENT | LODE_STORE_RENAME_DIR | LODE_STORE_OPEN_LOCAL |
+                      LODE_STORE_LIST | LODE_STORE_RESUME | LODE_STORE_SPACE |
+                      (config->read_only ? LODE_STORE_READ_ONLY : 0);
     int r = path_of_url(config->url, &self->base.url, err);
     if (r == 0)
         r = open_base(self, config, err);

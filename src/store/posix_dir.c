@@ -10,14 +10,13 @@
 #include "store/posix.h"
 #include "store/util.h"
 
-/* ---- list ----
- * A directory is read whole for each page, but only the page's names are held: the smallest ones after `after`, in a
- * heap with the largest on top. */
+/* ---- list ---- A directory is read whole for each page, but only the page's names are held:
+ * the smallest ones after `after`, in a heap with the largest on top. */
 
 struct names {
     char **heap;
     size_t n, limit, cap;
-    bool more;                  /* something above the limit was seen */
+    bool more; /* something above the limit was seen */
 };
 
 static void swap(char **a, char **b)
@@ -54,7 +53,8 @@ static int keep_name(struct names *names, const char *name, struct lode_err *err
     if (full && strcmp(name, names->heap[0]) >= 0)
         return 0;
     char *copy = lode_strdup(name);
-    if (!copy || lode_grow((void **)&names->heap, &names->cap, names->n + 1, sizeof *names->heap) < 0) {
+    if (!copy ||
+        lode_grow((void **)&names->heap, &names->cap, names->n + 1, sizeof *names->heap) < 0) {
         lode_free(copy);
         return lode_err_nomem(err, "a list");
     }
@@ -76,7 +76,8 @@ static void names_release(struct names *names)
     lode_free(names->heap);
 }
 
-/* What can be no key (control characters, not UTF-8) or no object (links, devices) is not Lode's and not shown. */
+/* What can be no key (control characters, not UTF-8) or no object (links, devices) is not Lode's
+ * and not shown. */
 static bool shown(const char *dir, const struct dirent *entry)
 {
     const char *name = entry->d_name;
@@ -90,7 +91,8 @@ static bool shown(const char *dir, const struct dirent *entry)
     return lode_key_check(name, strlen(name), false, NULL) == 0;
 }
 
-static int gather(DIR *at, const char *dir, const char *after, struct names *names, struct lode_err *err)
+static int gather(DIR *at, const char *dir, const char *after, struct names *names,
+                  struct lode_err *err)
 {
     for (;;) {
         errno = 0;
@@ -110,7 +112,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int fill_entry(int dirfd, const char *name, struct lode_store_page *page, struct lode_err *err)
+static int fill_entry(int dirfd, const char *name, struct lode_store_page *page,
+                      struct lode_err *err)
 {
     struct stat st;
     if (lode_sys->fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -126,7 +129,8 @@ static int fill_entry(int dirfd, const char *name, struct lode_store_page *page,
     return 0;
 }
 
-static int fill_page(int dirfd, struct names *names, struct lode_store_page *page, struct lode_err *err)
+static int fill_page(int dirfd, struct names *names, struct lode_store_page *page,
+                     struct lode_err *err)
 {
     if (names->n > 0)
         qsort(names->heap, names->n, sizeof *names->heap, by_name);
@@ -141,8 +145,8 @@ static int fill_page(int dirfd, struct names *names, struct lode_store_page *pag
     return r;
 }
 
-int posix_list(struct lode_store *store, const char *dir, const char *after, size_t limit, struct lode_store_page *out,
-               struct lode_err *err)
+int posix_list(struct lode_store *store, const char *dir, const char *after, size_t limit,
+               struct lode_store_page *out, struct lode_err *err)
 {
     struct posix_store *self = posix_of(store);
     int fd = -1;
@@ -176,7 +180,8 @@ int posix_list(struct lode_store *store, const char *dir, const char *after, siz
 static int remove_failed(const struct posix_store *self, const char *key, struct lode_err *err)
 {
     if (errno == ENOTEMPTY || errno == EEXIST)
-        return lode_err_set(err, LODE_EXISTS, "cannot remove the directory %s in %s: it is not empty", lode_q(key),
+        return lode_err_set(err, LODE_EXISTS,
+                            "cannot remove the directory %s in %s: it is not empty", lode_q(key),
                             self->base.url);
     return lode_err_sys(err, "cannot remove %s in %s", lode_q(key), self->base.url);
 }
@@ -184,9 +189,11 @@ static int remove_failed(const struct posix_store *self, const char *key, struct
 static int remove_dir(const struct posix_store *self, int parent, const char *key)
 {
     if (strcmp(key, POSIX_STAGING) == 0) {
-        _cleanup_close_ int staging = lode_sys->open_beneath(self->dir, key, O_RDONLY | O_DIRECTORY, 0);
+        _cleanup_close_ int staging =
+            lode_sys->open_beneath(self->dir, key, O_RDONLY | O_DIRECTORY, 0);
         if (staging >= 0)
-            lode_sys->unlinkat(staging, lode_key_leaf(POSIX_PARTS), AT_REMOVEDIR); /* goes only when empty */
+            /* goes only when empty */
+            lode_sys->unlinkat(staging, lode_key_leaf(POSIX_PARTS), AT_REMOVEDIR);
     }
     return lode_sys->unlinkat(parent, lode_key_leaf(key), AT_REMOVEDIR);
 }
@@ -210,7 +217,8 @@ int posix_remove(struct lode_store *store, const char *key, struct lode_err *err
     if (lode_sys->fstatat(parent, lode_key_leaf(key), &st, AT_SYMLINK_NOFOLLOW) < 0)
         return lode_err_sys(err, "cannot remove %s in %s", lode_q(key), self->base.url);
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return lode_err_set(err, LODE_DENIED, "%s in %s is neither a file nor a directory; it is not ours to remove",
+        return lode_err_set(err, LODE_DENIED,
+                            "%s in %s is neither a file nor a directory; it is not ours to remove",
                             lode_q(key), self->base.url);
     posix_synced_forget(&self->synced);
     int gone = S_ISDIR(st.st_mode) ? remove_dir(self, parent, key)
@@ -224,8 +232,9 @@ int posix_remove(struct lode_store *store, const char *key, struct lode_err *err
 
 /* ---- rename ---- */
 
-/* Where the file system knows no RENAME_NOREPLACE (NFS): mkdir() claims the name for one of all that want it, and
- * rename() replaces that empty directory only. A reader may see it empty for a moment; nothing is ever replaced. */
+/* Where the file system knows no RENAME_NOREPLACE (NFS): mkdir() claims the name for one of all
+ * that want it, and rename() replaces that empty directory only. A reader may see it empty for a
+ * moment; nothing is ever replaced. */
 static int rename_by_claim(int from_dir, const char *from, int to_dir, const char *to)
 {
     struct stat st;
@@ -251,15 +260,18 @@ static int rename_at(int from_dir, const char *from, int to_dir, const char *to)
     return rename_by_claim(from_dir, from, to_dir, to);
 }
 
-static int rename_failed(const struct posix_store *self, const char *from, const char *to, struct lode_err *err)
+static int rename_failed(const struct posix_store *self, const char *from, const char *to,
+                         struct lode_err *err)
 {
     if (errno == EEXIST || errno == ENOTEMPTY)
-        return lode_err_set(err, LODE_EXISTS, "cannot rename %s in %s: %s is already there", lode_q(from),
-                            self->base.url, lode_q(to));
-    return lode_err_sys(err, "cannot rename %s to %s in %s", lode_q(from), lode_q(to), self->base.url);
+        return lode_err_set(err, LODE_EXISTS, "cannot rename %s in %s: %s is already there",
+                            lode_q(from), self->base.url, lode_q(to));
+    return lode_err_sys(err, "cannot rename %s to %s in %s", lode_q(from), lode_q(to),
+                        self->base.url);
 }
 
-/* Bytes and names below are flushed before the name appears, so that a crash never shows a name without them. */
+/* Bytes and names below are flushed before the name appears, so that a crash never shows a name
+ * without them. */
 static int sync_source(struct posix_store *self, const char *from, struct lode_err *err)
 {
     _cleanup_close_ int fd = -1;
@@ -267,7 +279,8 @@ static int sync_source(struct posix_store *self, const char *from, struct lode_e
     return r < 0 ? r : posix_sync_tree(self, fd, from, 0, err);
 }
 
-static int rename_checks(struct posix_store *self, const char *from, const char *to, struct lode_err *err)
+static int rename_checks(struct posix_store *self, const char *from, const char *to,
+                         struct lode_err *err)
 {
     int r = lode_store_may_write((struct lode_store *)(void *)self, from, err);
     if (r == 0)
@@ -276,13 +289,16 @@ static int rename_checks(struct posix_store *self, const char *from, const char 
         r = posix_check_key(self, from, err);
     if (r == 0)
         r = posix_check_key(self, to, err);
-    if (r == 0 && strcmp(from, to) != 0 && (lode_key_beneath(to, from) || lode_key_beneath(POSIX_PARTS, from)))
-        return lode_err_set(err, LODE_INVALID, "cannot rename %s to %s in %s: a directory cannot move into itself",
+    if (r == 0 && strcmp(from, to) != 0 &&
+        (lode_key_beneath(to, from) || lode_key_beneath(POSIX_PARTS, from)))
+        return lode_err_set(err, LODE_INVALID,
+                            "cannot rename %s to %s in %s: a directory cannot move into itself",
                             lode_q(from), lode_q(to), self->base.url);
     return r;
 }
 
-int posix_rename_dir(struct lode_store *store, const char *from, const char *to, struct lode_err *err)
+int posix_rename_dir(struct lode_store *store, const char *from, const char *to,
+                     struct lode_err *err)
 {
     struct posix_store *self = posix_of(store);
     int r = rename_checks(self, from, to, err);

@@ -1,11 +1,13 @@
 /* Unfinished writes of the posix store: which of their parts are safely there.
  *
- * Beside `<id>.data`, which holds the bytes at their places, `<id>.parts` holds a head (key, part size, start) and a
- * mark of fixed size for each part at a fixed place: its number, length and XXH3-128. A mark is written after its
- * part and neither is flushed: a resume compares every mark with the bytes, so that whatever a crash or a power cut
- * did to either, only parts that are there whole are told as there. Hashing a part costs a fiftieth of writing it.
+ * Beside `<id>.data`, which holds the bytes at their places, `<id>.parts` holds a head (key,
+ * part size, start) and a mark of fixed size for each part at a fixed place: its number, length
+ * and XXH3-128. A mark is written after its part and neither is flushed: a resume compares every
+ * mark with the bytes, so that whatever a crash or a power cut did to either, only parts that
+ * are there whole are told as there. Hashing a part costs a fiftieth of writing it.
  *
- * Both files are little-endian and fixed-width. A write of one part has no marks: there is nothing to go on with.
+ * Both files are little-endian and fixed-width. A write of one part has no marks: there is
+ * nothing to go on with.
  */
 #include <errno.h>
 #include <endian.h>
@@ -65,7 +67,8 @@ static bool digest_is(const uint8_t want[LODE_XXH128_LEN], const void *p, size_t
     return memcmp(want, digest.b, LODE_XXH128_LEN) == 0;
 }
 
-int posix_parts_create(int parts_dir, const char *id, const struct posix_parts_head *head, int *fd, struct lode_err *err)
+int posix_parts_create(int parts_dir, const char *id, const struct posix_parts_head *head, int *fd,
+                       struct lode_err *err)
 {
     char name[POSIX_ID_HEX + 8];
     size_t key_len = strlen(head->key);
@@ -98,7 +101,8 @@ static bool head_is_whole(const struct head_bytes *bytes)
            le32toh(bytes->key_len) <= LODE_PATH_MAX && le64toh(bytes->part_size) > 0;
 }
 
-int posix_parts_open(int parts_dir, const char *id, struct posix_parts_head *head, int *fd, struct lode_err *err)
+int posix_parts_open(int parts_dir, const char *id, struct posix_parts_head *head, int *fd,
+                     struct lode_err *err)
 {
     char name[POSIX_ID_HEX + 8];
     struct head_bytes bytes;
@@ -107,14 +111,16 @@ int posix_parts_open(int parts_dir, const char *id, struct posix_parts_head *hea
     if (at < 0)
         return lode_err_sys(err, "cannot open the unfinished write %s", id);
     if (lode_pread_full(at, &bytes, sizeof bytes, 0) < 0 || !head_is_whole(&bytes))
-        return lode_err_set(err, LODE_NOT_FOUND, "the notes of the unfinished write %s are damaged", id);
+        return lode_err_set(err, LODE_NOT_FOUND, "the notes of the unfinished write %s are damaged",
+                            id);
     size_t key_len = le32toh(bytes.key_len);
     _cleanup_free_ char *key = lode_zalloc(key_len + 1);
     if (!key)
         return lode_err_nomem(err, "a key");
-    if (lode_pread_full(at, key, key_len, sizeof bytes) < 0 || !digest_is(bytes.key_digest, key, key_len) ||
-        lode_key_check(key, key_len, false, NULL) < 0)
-        return lode_err_set(err, LODE_NOT_FOUND, "the notes of the unfinished write %s are damaged", id);
+    if (lode_pread_full(at, key, key_len, sizeof bytes) < 0 ||
+        !digest_is(bytes.key_digest, key, key_len) || lode_key_check(key, key_len, false, NULL) < 0)
+        return lode_err_set(err, LODE_NOT_FOUND, "the notes of the unfinished write %s are damaged",
+                            id);
     head->key = lode_steal(key);
     head->part_size = le64toh(bytes.part_size);
     head->started_ms = (int64_t)le64toh((uint64_t)bytes.started_ms);
@@ -122,7 +128,8 @@ int posix_parts_open(int parts_dir, const char *id, struct posix_parts_head *hea
     return 0;
 }
 
-int posix_parts_mark(int fd, size_t key_len, uint32_t number, const void *data, size_t len, struct lode_err *err)
+int posix_parts_mark(int fd, size_t key_len, uint32_t number, const void *data, size_t len,
+                     struct lode_err *err)
 {
     struct mark_bytes mark = {.number = htole32(number), .len = htole64(len)};
     digest_into(mark.digest, data, len);
@@ -136,12 +143,13 @@ int posix_parts_mark(int fd, size_t key_len, uint32_t number, const void *data, 
 
 static bool mark_is_whole(const struct mark_bytes *mark, uint64_t number, uint64_t part_size)
 {
-    return le32toh(mark->number) == number && le64toh(mark->len) > 0 && le64toh(mark->len) <= part_size &&
+    return le32toh(mark->number) == number && le64toh(mark->len) > 0 &&
+           le64toh(mark->len) <= part_size &&
            digest_is(mark->check, mark, offsetof(struct mark_bytes, check));
 }
 
-/* Compares a part's bytes with its mark. Parts may be large: they are hashed in one buffer of a part's size only up to
- * LODE_TRANSFER_MEMORY; a larger part is simply sent again. */
+/* Compares a part's bytes with its mark. Parts may be large: they are hashed in one buffer of a
+ * part's size only up to LODE_TRANSFER_MEMORY; a larger part is simply sent again. */
 static bool part_is_there(int data_fd, const struct mark_bytes *mark, uint64_t offset, void *room)
 {
     size_t len = (size_t)le64toh(mark->len);
@@ -158,19 +166,20 @@ static size_t count_marks(int fd, size_t key_len)
     return (size_t)lode_min(n, (uint64_t)LODE_STORE_PARTS_MAX);
 }
 
-static void verify_marks(const struct mark_bytes *marks, size_t first, size_t n, int data_fd, uint64_t part_size,
-                         void *room, uint64_t *lens)
+static void verify_marks(const struct mark_bytes *marks, size_t first, size_t n, int data_fd,
+                         uint64_t part_size, void *room, uint64_t *lens)
 {
     for (size_t i = 0; i < n; i++) {
         uint64_t offset;
-        if (mark_is_whole(&marks[i], first + i, part_size) && lode_mul_u64(first + i, part_size, &offset) &&
+        if (mark_is_whole(&marks[i], first + i, part_size) &&
+            lode_mul_u64(first + i, part_size, &offset) &&
             part_is_there(data_fd, &marks[i], offset, room))
             lens[first + i] = le64toh(marks[i].len);
     }
 }
 
-int posix_parts_verify(int fd, const struct posix_parts_head *head, int data_fd, uint64_t **lens, size_t *n,
-                       struct lode_err *err)
+int posix_parts_verify(int fd, const struct posix_parts_head *head, int data_fd, uint64_t **lens,
+                       size_t *n, struct lode_err *err)
 {
     size_t key_len = strlen(head->key);
     size_t count = head->part_size <= LODE_TRANSFER_MEMORY ? count_marks(fd, key_len) : 0;
@@ -203,9 +212,10 @@ static const char *suffix_of(const char *name)
     return strcmp(suffix, ".data") == 0 || strcmp(suffix, ".parts") == 0 ? suffix : NULL;
 }
 
-/* A write of one part, and one whose notes are lost, still take space: they are told under a key of their own
- * beneath _staging, so that gc sees them. */
-static int orphan(int parts_dir, const char *id, struct posix_parts_head *head, struct lode_err *err)
+/* A write of one part, and one whose notes are lost, still take space: they are told under a key
+ * of their own beneath _staging, so that gc sees them. */
+static int orphan(int parts_dir, const char *id, struct posix_parts_head *head,
+                  struct lode_err *err)
 {
     char name[POSIX_ID_HEX + 8];
     struct stat st;
@@ -220,8 +230,9 @@ static int orphan(int parts_dir, const char *id, struct posix_parts_head *head, 
     return head->key ? 0 : lode_err_nomem(err, "a key");
 }
 
-static int add_unfinished(int parts_dir, const char *id, const char *dir, struct lode_store_unfinished_list *list,
-                          size_t *cap, struct lode_err *err)
+static int add_unfinished(int parts_dir, const char *id, const char *dir,
+                          struct lode_store_unfinished_list *list, size_t *cap,
+                          struct lode_err *err)
 {
     struct posix_parts_head head = {0};
     _cleanup_close_ int fd = -1;
@@ -232,7 +243,8 @@ static int add_unfinished(int parts_dir, const char *id, const char *dir, struct
         return 0;
     _cleanup_free_ char *key = head.key;
     if (r < 0)
-        return r == LODE_NO_MEMORY ? lode_err_nomem(err, "a list") : lode_err_sys(err, "cannot look at %s", id);
+        return r == LODE_NO_MEMORY ? lode_err_nomem(err, "a list")
+                                   : lode_err_sys(err, "cannot look at %s", id);
     if (!lode_key_beneath(key, dir))
         return 0;
     char *own = lode_strndup(id, POSIX_ID_HEX);
@@ -245,7 +257,8 @@ static int add_unfinished(int parts_dir, const char *id, const char *dir, struct
 }
 
 /* Each write once: by its notes, or by its data where it has none. */
-static int gather(int parts_dir, DIR *at, const char *dir, struct lode_store_unfinished_list *list, struct lode_err *err)
+static int gather(int parts_dir, DIR *at, const char *dir, struct lode_store_unfinished_list *list,
+                  struct lode_err *err)
 {
     size_t cap = 0;
     for (;;) {
@@ -259,7 +272,8 @@ static int gather(int parts_dir, DIR *at, const char *dir, struct lode_store_unf
         if (!suffix)
             continue;
         posix_parts_name(entry->d_name, ".parts", notes);
-        if (strcmp(suffix, ".data") == 0 && lode_sys->fstatat(parts_dir, notes, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        if (strcmp(suffix, ".data") == 0 &&
+            lode_sys->fstatat(parts_dir, notes, &st, AT_SYMLINK_NOFOLLOW) == 0)
             continue;
         int r = add_unfinished(parts_dir, entry->d_name, dir, list, &cap, err);
         if (r < 0)
@@ -273,8 +287,8 @@ static int open_parts_dir(struct posix_store *self, int *fd)
     return *fd < 0 ? -1 : 0;
 }
 
-int posix_unfinished(struct lode_store *store, const char *dir, struct lode_store_unfinished_list *out,
-                     struct lode_err *err)
+int posix_unfinished(struct lode_store *store, const char *dir,
+                     struct lode_store_unfinished_list *out, struct lode_err *err)
 {
     struct posix_store *self = posix_of(store);
     struct lode_store_unfinished_list list = {0};
@@ -319,7 +333,8 @@ int posix_discard(struct lode_store *store, const char *key, const char *id, str
     if (r < 0)
         return r;
     if (strlen(id) != POSIX_ID_HEX || !lode_unhex(id, POSIX_ID_HEX, bytes, sizeof bytes))
-        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(id), lode_q(key));
+        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(id),
+                            lode_q(key));
     _cleanup_close_ int fd = -1;
     if (open_parts_dir(self, &fd) < 0)
         return lode_err_sys(err, "no unfinished write %s of %s", id, lode_q(key));
@@ -334,7 +349,10 @@ int posix_discard(struct lode_store *store, const char *key, const char *id, str
         if (lode_sys->unlinkat(fd, name, 0) == 0)
             some = true;
         else if (errno != ENOENT)
-            return lode_err_sys(err, "cannot discard the unfinished write %s of %s", id, lode_q(key));
+            return lode_err_sys(err, "cannot discard the unfinished write %s of %s", id,
+                                lode_q(key));
     }
-    return some ? 0 : lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", id, lode_q(key));
+    return some
+               ? 0
+               : lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", id, lode_q(key));
 }

@@ -1,8 +1,10 @@
-/* Reading of the posix store: ranges are cut into chunks that go to the I/O engine, many at once, straight into the
- * caller's memory. A single small range is read in place: handing it to another thread would cost more.
+/* Reading of the posix store: ranges are cut into chunks that go to the I/O engine, many at
+ * once, straight into the caller's memory. A single small range is read in place: handing it to
+ * another thread would cost more.
  *
- * Each file is open once a batch. A batch over more files than FILES_MAX goes in windows of that many, all but the last
- * done before read() returns, so that no batch uses up the descriptors of the process.
+ * Each file is open once a batch. A batch over more files than FILES_MAX goes in windows of that
+ * many, all but the last done before read() returns, so that no batch uses up the descriptors of
+ * the process.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,8 +27,8 @@ struct place {
 
 /* Some neighbouring ranges whose files are open at the same time. */
 struct window {
-    struct lode_io_op *ops;      /* one a chunk; op.arg is the read */
-    struct place *places;        /* of the same chunks */
+    struct lode_io_op *ops; /* one a chunk; op.arg is the read */
+    struct place *places;   /* of the same chunks */
     size_t n, ops_cap, places_cap;
     int files[FILES_MAX];
     size_t n_files;
@@ -52,11 +54,13 @@ static void window_release(struct window *window)
     *window = (struct window){0};
 }
 
-static int failed(const struct posix_read *read, size_t i, size_t from, size_t len, struct lode_err *err)
+static int failed(const struct posix_read *read, size_t i, size_t from, size_t len,
+                  struct lode_err *err)
 {
     const struct lode_store_range *range = &read->relay.ranges[i];
     return lode_err_sys(err, "cannot read %zu bytes at %llu of %s in %s", len,
-                        (unsigned long long)(range->offset + from), lode_q(range->key), read->store->base.url);
+                        (unsigned long long)(range->offset + from), lode_q(range->key),
+                        read->store->base.url);
 }
 
 static void chunk_done(struct lode_io_op *op)
@@ -138,7 +142,8 @@ static int fill_window(struct posix_read *read, size_t *at, struct lode_err *err
     return r;
 }
 
-/* Only a complete window goes to the engine, for the operations are known there by their addresses. */
+/* Only a complete window goes to the engine, for the operations are known there by their
+ * addresses. */
 static void submit_window(struct posix_read *read, struct lode_io *io)
 {
     struct window *window = &read->window;
@@ -198,8 +203,9 @@ static int read_windows(struct posix_read *read, struct lode_err *err)
     return 0;
 }
 
-int posix_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n, lode_store_read_done *done,
-               void *arg, struct lode_store_read **out, struct lode_err *err)
+int posix_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
+               lode_store_read_done *done, void *arg, struct lode_store_read **out,
+               struct lode_err *err)
 {
     struct posix_read *read = lode_zalloc(sizeof *read);
     if (!read)

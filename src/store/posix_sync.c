@@ -1,10 +1,11 @@
 /* Flushing to the device, and remembering what is flushed: see store/posix.h.
  *
- * A name is on disk when its directory was flushed after the name was made, and so for each directory above it. A
- * push of a small model makes few names but would flush each directory many times, so the store remembers names
- * that it saw flushed: (path, device, inode), for a file also its size and mtime, for its bytes are on disk too.
- * Whatever is not remembered is flushed again: forgetting costs time, never safety. A removal forgets all, so that
- * rename_dir flushes the directory from which something was removed.
+ * A name is on disk when its directory was flushed after the name was made, and so for each
+ * directory above it. A push of a small model makes few names but would flush each directory
+ * many times, so the store remembers names that it saw flushed: (path, device, inode), for a
+ * file also its size and mtime, for its bytes are on disk too. Whatever is not remembered is
+ * flushed again: forgetting costs time, never safety. A removal forgets all, so that rename_dir
+ * flushes the directory from which something was removed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -89,7 +90,8 @@ static void clear(struct posix_synced *set)
     set->used = 0;
 }
 
-void posix_synced_add(struct posix_synced *set, const char *path, const struct stat *st, unsigned long generation)
+void posix_synced_add(struct posix_synced *set, const char *path, const struct stat *st,
+                      unsigned long generation)
 {
     struct lode_xxh128 digest = digest_of(path, st);
     pthread_mutex_lock(&set->lock);
@@ -118,9 +120,11 @@ int posix_check_poison(struct posix_store *self, const char *key, struct lode_er
 {
     if (!atomic_load(&self->poisoned) || LODE_PLANTED(store_poison_ignored))
         return 0;
-    return lode_err_set(err, LODE_IO,
-                        "cannot write %s in %s: an earlier flush of a directory failed, so nothing can be called "
-                        "durable; check the disk, then open the store anew", lode_q(key), self->base.url);
+    return lode_err_set(
+        err, LODE_IO,
+        "cannot write %s in %s: an earlier flush of a directory failed, so nothing can be called "
+        "durable; check the disk, then open the store anew",
+        lode_q(key), self->base.url);
 }
 
 int posix_sync_fd(struct posix_store *self, int fd, const char *dir, struct lode_err *err)
@@ -134,7 +138,8 @@ int posix_sync_fd(struct posix_store *self, int fd, const char *dir, struct lode
 }
 
 /* Makes the name of directory `dir` durable in the directory above it. */
-static int sync_name(struct posix_store *self, const char *dir, const struct stat *st, struct lode_err *err)
+static int sync_name(struct posix_store *self, const char *dir, const struct stat *st,
+                     struct lode_err *err)
 {
     unsigned long generation = posix_synced_generation(&self->synced);
     _cleanup_free_ char *above = lode_strndup(dir, lode_key_parent(dir));
@@ -149,7 +154,8 @@ static int sync_name(struct posix_store *self, const char *dir, const struct sta
     return r;
 }
 
-/* From the top down: a name is remembered only after those above it, so a remembered one ends the walk up. */
+/* From the top down: a name is remembered only after those above it, so a remembered one ends
+ * the walk up. */
 static int sync_names(struct posix_store *self, const char *dir, struct lode_err *err)
 {
     if (!*dir)
@@ -178,7 +184,8 @@ int posix_sync_chain(struct posix_store *self, int fd, const char *dir, struct l
 
 /* ---- a whole tree ---- */
 
-static int sync_file(struct posix_store *self, int dirfd, const char *name, const char *path, struct lode_err *err)
+static int sync_file(struct posix_store *self, int dirfd, const char *name, const char *path,
+                     struct lode_err *err)
 {
     _cleanup_close_ int fd = lode_sys->open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0)
@@ -189,8 +196,8 @@ static int sync_file(struct posix_store *self, int dirfd, const char *name, cons
 }
 
 /* Flushes what one entry holds; *known stays true if its name is on disk already. */
-static int sync_entry(struct posix_store *self, int dirfd, const char *name, const char *path, int depth,
-                      bool *known, struct lode_err *err)
+static int sync_entry(struct posix_store *self, int dirfd, const char *name, const char *path,
+                      int depth, bool *known, struct lode_err *err)
 {
     struct stat st;
     if (lode_sys->fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -200,22 +207,25 @@ static int sync_entry(struct posix_store *self, int dirfd, const char *name, con
     if (S_ISREG(st.st_mode))
         return has ? 0 : sync_file(self, dirfd, name, path, err);
     if (!S_ISDIR(st.st_mode))
-        return lode_err_set(err, LODE_DENIED, "%s in %s is neither a file nor a directory: it cannot be published",
+        return lode_err_set(err, LODE_DENIED,
+                            "%s in %s is neither a file nor a directory: it cannot be published",
                             lode_q(path), self->base.url);
     _cleanup_close_ int fd = lode_sys->open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
-        return lode_err_sys(err, "cannot open the directory %s in %s", lode_q(path), self->base.url);
+        return lode_err_sys(err, "cannot open the directory %s in %s", lode_q(path),
+                            self->base.url);
     return posix_sync_tree(self, fd, path, depth + 1, err);
 }
 
-static int sync_entries(struct posix_store *self, int dirfd, DIR *dir, const char *path, int depth, bool *known,
-                        struct lode_err *err)
+static int sync_entries(struct posix_store *self, int dirfd, DIR *dir, const char *path, int depth,
+                        bool *known, struct lode_err *err)
 {
     for (;;) {
         errno = 0;
         struct dirent *entry = lode_sys->readdir(dir);
         if (!entry)
-            return errno ? lode_err_sys(err, "cannot list %s in %s", lode_q(path), self->base.url) : 0;
+            return errno ? lode_err_sys(err, "cannot list %s in %s", lode_q(path), self->base.url)
+                         : 0;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         _cleanup_free_ char *child = lode_key_join(path, entry->d_name);
@@ -227,11 +237,12 @@ static int sync_entries(struct posix_store *self, int dirfd, DIR *dir, const cha
     }
 }
 
-int posix_sync_tree(struct posix_store *self, int fd, const char *path, int depth, struct lode_err *err)
+int posix_sync_tree(struct posix_store *self, int fd, const char *path, int depth,
+                    struct lode_err *err)
 {
     if (depth > POSIX_TREE_DEPTH)
-        return lode_err_set(err, LODE_LIMIT, "%s in %s is deeper than %d directories", lode_q(path), self->base.url,
-                            POSIX_TREE_DEPTH);
+        return lode_err_set(err, LODE_LIMIT, "%s in %s is deeper than %d directories", lode_q(path),
+                            self->base.url, POSIX_TREE_DEPTH);
     int again = lode_sys->open_beneath(fd, "", O_RDONLY | O_DIRECTORY, 0);
     DIR *dir = again < 0 ? NULL : lode_sys->fdopendir(again);
     if (!dir) {

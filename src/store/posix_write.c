@@ -1,12 +1,14 @@
-/* Writing of the posix store: begin, parts, complete, abort, copy. See store/posix.h for the design.
+/* Writing of the posix store: begin, parts, complete, abort, copy. See store/posix.h for the
+ * design.
  *
- * The bytes go to `_staging/.parts/<id>.data`, each part at its place, from any number of threads. The descriptor holds
- * an exclusive flock, so that no two processes go on with the same write. complete() flushes the file, gives it its
- * name with one rename, then flushes the directories above. After a crash there is an unfinished write, or a name with
- * all its bytes: never a name without them.
+ * The bytes go to `_staging/.parts/<id>.data`, each part at its place, from any number of
+ * threads. The descriptor holds an exclusive flock, so that no two processes go on with the same
+ * write. complete() flushes the file, gives it its name with one rename, then flushes the
+ * directories above. After a crash there is an unfinished write, or a name with all its bytes:
+ * never a name without them.
  *
- * Large parts go past the page cache, the way of others to the device starts as soon as they are written (io/direct.h):
- * the flush at the end has little left to do.
+ * Large parts go past the page cache, the way of others to the device starts as soon as they are
+ * written (io/direct.h): the flush at the end has little left to do.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -35,13 +37,13 @@ struct posix_write {
     char *key;
     char id[POSIX_ID_HEX + 1];
     int parts_dir;
-    int fd;                      /* <id>.data */
-    int direct;                  /* the same file past the page cache, or -1 */
-    int notes;                   /* <id>.parts; -1 for a write of one part */
+    int fd;     /* <id>.data */
+    int direct; /* the same file past the page cache, or -1 */
+    int notes;  /* <id>.parts; -1 for a write of one part */
     uint64_t part_size;
-    uint64_t reserved;           /* bytes the file has from its reservation or its earlier life */
+    uint64_t reserved; /* bytes the file has from its reservation or its earlier life */
     pthread_mutex_t lock;
-    uint64_t *lens;              /* of each part that is there, 0 for none; guarded by lock */
+    uint64_t *lens; /* of each part that is there, 0 for none; guarded by lock */
     size_t n, cap;
 };
 
@@ -79,20 +81,23 @@ static void write_drop(struct posix_write *self)
 
 /* ---- begin ---- */
 
-static int no_space(const struct posix_write *self, uint64_t size, uint64_t there, struct lode_err *err)
+static int no_space(const struct posix_write *self, uint64_t size, uint64_t there,
+                    struct lode_err *err)
 {
-    return lode_err_set(err, LODE_NO_SPACE, "%s needs %" PRIu64 " bytes; %s has %" PRIu64 " free", lode_q(self->key),
-                        size, self->store->base.url, there);
+    return lode_err_set(err, LODE_NO_SPACE, "%s needs %" PRIu64 " bytes; %s has %" PRIu64 " free",
+                        lode_q(self->key), size, self->store->base.url, there);
 }
 
-/* Tells a full disk before the bytes travel. File systems that cannot reserve are fine: then writing tells. */
+/* Tells a full disk before the bytes travel. File systems that cannot reserve are fine: then
+ * writing tells. */
 static int reserve(struct posix_write *self, uint64_t size, struct lode_err *err)
 {
     struct statvfs vfs;
     if (size == UINT64_MAX || size < RESERVE_MIN)
         return 0;
     if (size > INT64_MAX)
-        return lode_err_set(err, LODE_INVALID, "%s cannot have %" PRIu64 " bytes", lode_q(self->key), size);
+        return lode_err_set(err, LODE_INVALID, "%s cannot have %" PRIu64 " bytes",
+                            lode_q(self->key), size);
     uint64_t there = UINT64_MAX;
     if (lode_sys->fstatvfs(self->fd, &vfs) == 0)
         there = (uint64_t)vfs.f_bavail * vfs.f_frsize;
@@ -102,7 +107,8 @@ static int reserve(struct posix_write *self, uint64_t size, struct lode_err *err
         self->reserved = size;
         return 0;
     }
-    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? no_space(self, size, there, err) : 0;
+    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? no_space(self, size, there, err)
+                                                                : 0;
 }
 
 static int new_id(char id[POSIX_ID_HEX + 1], struct lode_err *err)
@@ -116,7 +122,8 @@ static int new_id(char id[POSIX_ID_HEX + 1], struct lode_err *err)
 
 #define CREATE_AGAIN 1
 
-/* The new file, locked. CREATE_AGAIN: between making and locking it gc took it for a dead writer's. */
+/* The new file, locked. CREATE_AGAIN: between making and locking it gc took it for a dead
+ * writer's. */
 static int create_locked(struct posix_write *self, struct lode_err *err)
 {
     char name[POSIX_ID_HEX + 8];
@@ -130,20 +137,26 @@ static int create_locked(struct posix_write *self, struct lode_err *err)
     if (self->fd < 0)
         return lode_err_sys(err, "cannot begin %s in %s", lode_q(self->key), self->store->base.url);
     if (lode_sys->flock(self->fd, LOCK_EX | LOCK_NB) < 0 && errno != EOPNOTSUPP && errno != ENOLCK)
-        return errno == EWOULDBLOCK ? CREATE_AGAIN : lode_err_sys(err, "cannot lock the new file of %s", lode_q(self->key));
+        return errno == EWOULDBLOCK
+                   ? CREATE_AGAIN
+                   : lode_err_sys(err, "cannot lock the new file of %s", lode_q(self->key));
     if (lode_sys->fstat(self->fd, &st) < 0)
         return lode_err_sys(err, "cannot look at the new file of %s", lode_q(self->key));
     return st.st_nlink == 0 ? CREATE_AGAIN : 0;
 }
 
-/* A write of several parts may be gone on with later; of one part there is nothing to go on with. */
-static int begin_new(struct posix_write *self, const struct lode_store_write_opts *opts, struct lode_err *err)
+/* A write of several parts may be gone on with later; of one part there is nothing to go on
+ * with. */
+static int begin_new(struct posix_write *self, const struct lode_store_write_opts *opts,
+                     struct lode_err *err)
 {
     int r = CREATE_AGAIN;
     for (int tries = 0; r == CREATE_AGAIN && tries < 3; tries++)
         r = create_locked(self, err);
     if (r != 0)
-        return r < 0 ? r : lode_err_set(err, LODE_HELD, "the new file of %s is locked by others", lode_q(self->key));
+        return r < 0 ? r
+                     : lode_err_set(err, LODE_HELD, "the new file of %s is locked by others",
+                                    lode_q(self->key));
     if (opts->mode && lode_sys->fchmod(self->fd, opts->mode & 0777) < 0)
         return lode_err_sys(err, "cannot set the mode of %s", lode_q(self->key));
     r = reserve(self, opts->size, err);
@@ -164,38 +177,46 @@ static int open_resumed(struct posix_write *self, struct lode_err *err)
     if (self->fd < 0)
         return lode_err_sys(err, "cannot go on with %s", lode_q(self->key));
     if (lode_sys->flock(self->fd, LOCK_EX | LOCK_NB) < 0 && errno != EOPNOTSUPP && errno != ENOLCK)
-        return lode_err_set(err, LODE_HELD, "cannot go on with %s: another writer does", lode_q(self->key));
+        return lode_err_set(err, LODE_HELD, "cannot go on with %s: another writer does",
+                            lode_q(self->key));
     if (lode_sys->fstat(self->fd, &st) < 0)
         return lode_err_sys(err, "cannot go on with %s", lode_q(self->key));
     /* Named already, by a link that was not cleaned up: these bytes are somebody's object. */
     if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
-        return lode_err_set(err, LODE_NOT_FOUND, "cannot go on with %s: it was completed", lode_q(self->key));
+        return lode_err_set(err, LODE_NOT_FOUND, "cannot go on with %s: it was completed",
+                            lode_q(self->key));
     self->reserved = (uint64_t)st.st_size;
     if (self->reserved >= LODE_DIRECT_MIN)
         self->direct = lode_direct_open(self->fd, O_WRONLY);
     return 0;
 }
 
-static int begin_resumed(struct posix_write *self, const struct lode_store_write_opts *opts, struct lode_err *err)
+static int begin_resumed(struct posix_write *self, const struct lode_store_write_opts *opts,
+                         struct lode_err *err)
 {
     struct posix_parts_head head = {0};
     uint8_t bytes[POSIX_ID_HEX / 2];
-    if (strlen(opts->resume) != POSIX_ID_HEX || !lode_unhex(opts->resume, POSIX_ID_HEX, bytes, sizeof bytes))
-        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s", lode_q(opts->resume), lode_q(self->key));
+    if (strlen(opts->resume) != POSIX_ID_HEX ||
+        !lode_unhex(opts->resume, POSIX_ID_HEX, bytes, sizeof bytes))
+        return lode_err_set(err, LODE_NOT_FOUND, "no unfinished write %s of %s",
+                            lode_q(opts->resume), lode_q(self->key));
     memcpy(self->id, opts->resume, POSIX_ID_HEX + 1);
     int r = posix_parts_open(self->parts_dir, self->id, &head, &self->notes, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *key = head.key;
     if (strcmp(key, self->key) != 0 || head.part_size != opts->part_size)
-        return lode_err_set(err, LODE_INVALID, "the unfinished write %s is of %s in parts of %" PRIu64 " bytes, not of "
-                            "%s in parts of %zu", self->id, lode_q(key), head.part_size, lode_q(self->key),
-                            opts->part_size);
+        return lode_err_set(
+            err, LODE_INVALID,
+            "the unfinished write %s is of %s in parts of %" PRIu64 " bytes, not of "
+            "%s in parts of %zu",
+            self->id, lode_q(key), head.part_size, lode_q(self->key), opts->part_size);
     r = open_resumed(self, err);
     return r < 0 ? r : posix_parts_verify(self->notes, &head, self->fd, &self->lens, &self->n, err);
 }
 
-static int begin_in(struct posix_write *self, const struct lode_store_write_opts *opts, struct lode_err *err)
+static int begin_in(struct posix_write *self, const struct lode_store_write_opts *opts,
+                    struct lode_err *err)
 {
     int r = posix_make_dir(self->store, POSIX_PARTS, &self->parts_dir, err);
     if (r < 0)
@@ -208,8 +229,9 @@ static int begin_in(struct posix_write *self, const struct lode_store_write_opts
     return begin_new(self, opts, err);
 }
 
-int posix_write_begin(struct lode_store *store, const char *key, const struct lode_store_write_opts *opts,
-                      struct lode_store_write **out, struct lode_err *err)
+int posix_write_begin(struct lode_store *store, const char *key,
+                      const struct lode_store_write_opts *opts, struct lode_store_write **out,
+                      struct lode_err *err)
 {
     struct posix_store *posix = posix_of(store);
     int r = lode_store_may_write(store, key, err);
@@ -222,8 +244,14 @@ int posix_write_begin(struct lode_store *store, const char *key, const struct lo
     struct posix_write *self = lode_zalloc(sizeof *self);
     if (!self)
         return lode_err_nomem(err, "a write");
-    *self = (struct posix_write){.ops = &lode_store_posix_ops, .store = posix, .parts_dir = -1, .fd = -1, .direct = -1, .notes = -1,
-                                 .part_size = opts->part_size, .key = lode_strdup(key)};
+    *self = (struct posix_write){.ops = &lode_store_posix_ops,
+                                 .store = posix,
+                                 .parts_dir = -1,
+                                 .fd = -1,
+                                 .direct = -1,
+                                 .notes = -1,
+                                 .part_size = opts->part_size,
+                                 .key = lode_strdup(key)};
     pthread_mutex_init(&self->lock, NULL);
     r = self->key ? begin_in(self, opts, err) : lode_err_nomem(err, "a key");
     if (r < 0) {
@@ -239,7 +267,8 @@ int posix_write_begin(struct lode_store *store, const char *key, const struct lo
 
 /* ---- parts ---- */
 
-int posix_write_parts(struct lode_store_write *write, struct lode_store_part **parts, size_t *n, struct lode_err *err)
+int posix_write_parts(struct lode_store_write *write, struct lode_store_part **parts, size_t *n,
+                      struct lode_err *err)
 {
     struct posix_write *self = write_of(write);
     size_t count = 0;
@@ -274,18 +303,22 @@ static int set_len(struct posix_write *self, uint32_t number, uint64_t len, stru
     return r;
 }
 
-static int check_part(const struct posix_write *self, uint32_t number, size_t len, uint64_t *offset, struct lode_err *err)
+static int check_part(const struct posix_write *self, uint32_t number, size_t len, uint64_t *offset,
+                      struct lode_err *err)
 {
     uint64_t end;
-    if (len > self->part_size || number >= LODE_STORE_PARTS_MAX || !lode_mul_u64(number, self->part_size, offset) ||
-        !lode_add_u64(*offset, len, &end) || end > INT64_MAX)
-        return lode_err_set(err, LODE_INVALID, "part %u of %s with %zu bytes: parts have at most %" PRIu64
-                            " bytes and numbers below %u", number, lode_q(self->key), len, self->part_size,
-                            LODE_STORE_PARTS_MAX);
+    if (len > self->part_size || number >= LODE_STORE_PARTS_MAX ||
+        !lode_mul_u64(number, self->part_size, offset) || !lode_add_u64(*offset, len, &end) ||
+        end > INT64_MAX)
+        return lode_err_set(err, LODE_INVALID,
+                            "part %u of %s with %zu bytes: parts have at most %" PRIu64
+                            " bytes and numbers below %u",
+                            number, lode_q(self->key), len, self->part_size, LODE_STORE_PARTS_MAX);
     return 0;
 }
 
-int posix_write_part(struct lode_store_write *write, uint32_t number, const void *data, size_t len, struct lode_err *err)
+int posix_write_part(struct lode_store_write *write, uint32_t number, const void *data, size_t len,
+                     struct lode_err *err)
 {
     struct posix_write *self = write_of(write);
     uint64_t offset = 0;
@@ -295,7 +328,8 @@ int posix_write_part(struct lode_store_write *write, uint32_t number, const void
     if (r < 0 || len == 0)
         return r;
     if (lode_direct_pwrite(self->direct, self->fd, data, len, offset) < 0)
-        return lode_err_sys(err, "cannot write part %u of %s in %s", number, lode_q(self->key), self->store->base.url);
+        return lode_err_sys(err, "cannot write part %u of %s in %s", number, lode_q(self->key),
+                            self->store->base.url);
     if (self->notes >= 0)
         r = posix_parts_mark(self->notes, strlen(self->key), number, data, len, err);
     return r < 0 ? r : set_len(self, number, len, err);
@@ -303,10 +337,13 @@ int posix_write_part(struct lode_store_write *write, uint32_t number, const void
 
 /* ---- complete ---- */
 
-static int missing_part(const struct posix_write *self, size_t number, uint64_t size, struct lode_err *err)
+static int missing_part(const struct posix_write *self, size_t number, uint64_t size,
+                        struct lode_err *err)
 {
-    return lode_err_set(err, LODE_INVALID, "cannot complete %s with %" PRIu64 " bytes: part %zu is missing or has "
-                        "another length", lode_q(self->key), size, number);
+    return lode_err_set(err, LODE_INVALID,
+                        "cannot complete %s with %" PRIu64 " bytes: part %zu is missing or has "
+                        "another length",
+                        lode_q(self->key), size, number);
 }
 
 /* The parts make exactly `size` bytes. */
@@ -322,15 +359,17 @@ static int check_whole(const struct posix_write *self, uint64_t size, struct lod
     return 0;
 }
 
-/* The two meanings of completing: a name that must be free, or one that is replaced. link() is for file systems
- * without RENAME_NOREPLACE; its second name is removed at once, and a resume refuses a file that has two. */
+/* The two meanings of completing: a name that must be free, or one that is replaced. link() is
+ * for file systems without RENAME_NOREPLACE; its second name is removed at once, and a resume
+ * refuses a file that has two. */
 static int give_name(const struct posix_write *self, int dirfd, bool if_absent)
 {
     char temp[POSIX_ID_HEX + 8];
     const char *leaf = lode_key_leaf(self->key);
     posix_parts_name(self->id, ".data", temp);
     bool free_only = if_absent && !LODE_PLANTED(store_if_absent_ignored);
-    if (lode_sys->renameat2(self->parts_dir, temp, dirfd, leaf, free_only ? RENAME_NOREPLACE : 0) == 0)
+    if (lode_sys->renameat2(self->parts_dir, temp, dirfd, leaf, free_only ? RENAME_NOREPLACE : 0) ==
+        0)
         return 0;
     if (!free_only || (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP))
         return -1;
@@ -350,8 +389,10 @@ static int name_failed(const struct posix_write *self, bool if_absent, struct lo
     return lode_err_sys(err, "cannot give %s its name in %s", lode_q(self->key), url);
 }
 
-/* The name is there but not surely on disk. A new name is taken back, so that nobody relies on it. */
-static int flush_name(struct posix_write *self, int dirfd, const char *dir, bool if_absent, struct lode_err *err)
+/* The name is there but not surely on disk. A new name is taken back, so that nobody relies on
+ * it. */
+static int flush_name(struct posix_write *self, int dirfd, const char *dir, bool if_absent,
+                      struct lode_err *err)
 {
     unsigned long generation = posix_synced_generation(&self->store->synced);
     struct stat st;
@@ -380,7 +421,8 @@ static int publish(struct posix_write *self, bool if_absent, struct lode_err *er
     return flush_name(self, dirfd, dir, if_absent, err);
 }
 
-/* After a failed flush the kernel may have dropped the bytes and forgotten it: nothing of them is kept. */
+/* After a failed flush the kernel may have dropped the bytes and forgotten it: nothing of them
+ * is kept. */
 static int flush_bytes(struct posix_write *self, uint64_t size, struct lode_err *err)
 {
     if (self->reserved > size && lode_sys->ftruncate(self->fd, (off_t)size) < 0)
@@ -390,7 +432,8 @@ static int flush_bytes(struct posix_write *self, uint64_t size, struct lode_err 
     return 0;
 }
 
-int posix_write_complete(struct lode_store_write *write, uint64_t size, bool if_absent, struct lode_err *err)
+int posix_write_complete(struct lode_store_write *write, uint64_t size, bool if_absent,
+                         struct lode_err *err)
 {
     struct posix_write *self = write_of(write);
     int r = check_whole(self, size, err);
@@ -419,7 +462,8 @@ void posix_write_abort(struct lode_store_write *write, bool keep)
 
 /* ---- copy ---- */
 
-static int copy_by_hand(struct posix_write *to, int from, uint64_t at, uint64_t end, struct lode_err *err)
+static int copy_by_hand(struct posix_write *to, int from, uint64_t at, uint64_t end,
+                        struct lode_err *err)
 {
     _cleanup_free_ char *room = lode_alloc(COPY_BUFFER);
     if (!room)
@@ -449,7 +493,8 @@ static int copy_bytes(struct posix_write *to, int from, uint64_t size, struct lo
     return 0;
 }
 
-int posix_copy(struct lode_store *store, const char *from, const char *to, bool if_absent, struct lode_err *err)
+int posix_copy(struct lode_store *store, const char *from, const char *to, bool if_absent,
+               struct lode_err *err)
 {
     struct posix_store *self = posix_of(store);
     _cleanup_close_ int fd = -1;
@@ -460,8 +505,8 @@ int posix_copy(struct lode_store *store, const char *from, const char *to, bool 
     if (r < 0)
         return r;
     uint64_t size = (uint64_t)st.st_size;
-    struct lode_store_write_opts opts = {.size = size, .part_size = (size_t)lode_max(size, (uint64_t)1),
-                                         .mode = st.st_mode & 0777};
+    struct lode_store_write_opts opts = {
+        .size = size, .part_size = (size_t)lode_max(size, (uint64_t)1), .mode = st.st_mode & 0777};
     struct lode_store_write *write;
     r = posix_write_begin(store, to, &opts, &write, err);
     if (r < 0)

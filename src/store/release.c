@@ -1,5 +1,5 @@
-/* The memory that stores hand out, and the error setter, for back ends inside and outside the tree: see
- * <lode/store_ops.h>. */
+/* The memory that stores hand out, and the error setter, for back ends inside and outside the
+ * tree: see <lode/store_ops.h>. */
 #include <lode/store_ops.h>
 #include <stdarg.h>
 #include "base/err.h"

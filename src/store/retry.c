@@ -1,10 +1,12 @@
 /* The retry decorator: repeats what failed in a way worth repeating, where repeating is safe.
  *
- * stat, list and write_part are simply called again after a pause. A read goes in rounds: what a round told as read is
- * told on at once; what failed transiently is kept back, and the next round, run by a thread of the batch's own,
- * fetches the bytes still missing and nothing else. The pauses grow exponentially with full jitter.
+ * stat, list and write_part are simply called again after a pause. A read goes in rounds: what a
+ * round told as read is told on at once; what failed transiently is kept back, and the next
+ * round, run by a thread of the batch's own, fetches the bytes still missing and nothing else.
+ * The pauses grow exponentially with full jitter.
  *
- * Everything else is passed through: a complete or a rename whose reply was lost may have been done.
+ * Everything else is passed through: a complete or a rename whose reply was lost may have been
+ * done.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +40,7 @@ static struct retry_store *retry_of(struct lode_store *self)
 struct tries {
     const struct lode_retry_policy *policy;
     unsigned made;
-    int64_t deadline_ms;         /* on lode_mono_ms(); INT64_MAX for none */
+    int64_t deadline_ms; /* on lode_mono_ms(); INT64_MAX for none */
 };
 
 static struct tries tries_start(const struct retry_store *self)
@@ -51,7 +53,8 @@ static int64_t pause_ms(const struct tries *tries)
 {
     const struct lode_retry_policy *policy = tries->policy;
     unsigned doublings = lode_min(tries->made - 1, 30u);
-    int64_t most = policy->base_ms > (policy->max_ms >> doublings) ? policy->max_ms : policy->base_ms << doublings;
+    int64_t most = policy->base_ms > (policy->max_ms >> doublings) ? policy->max_ms
+                                                                   : policy->base_ms << doublings;
     uint32_t random = 0;
     if (lode_sys->getrandom(&random, sizeof random) < 0)
         random = UINT32_MAX / 2; /* half of it is as good */
@@ -78,12 +81,14 @@ static bool again(struct tries *tries, int r, struct lode_err *err)
         lode_err_clear(err);
     if (r == 0 || !tries_again(tries, r, &pause))
         return false;
-    lode_log_debug("trying again in %lld ms: %s", (long long)pause, err ? err->text : lode_code_name(r));
+    lode_log_debug("trying again in %lld ms: %s", (long long)pause,
+                   err ? err->text : lode_code_name(r));
     lode_sleep_ms(pause);
     return true;
 }
 
-static int retry_stat(struct lode_store *self, const char *key, struct lode_store_stat *out, struct lode_err *err)
+static int retry_stat(struct lode_store *self, const char *key, struct lode_store_stat *out,
+                      struct lode_err *err)
 {
     struct tries tries = tries_start(retry_of(self));
     int r;
@@ -106,7 +111,8 @@ static int retry_list(struct lode_store *self, const char *dir, const char *afte
 
 /* ---- write ---- */
 
-static int retry_write_begin(struct lode_store *self, const char *key, const struct lode_store_write_opts *opts,
+static int retry_write_begin(struct lode_store *self, const char *key,
+                             const struct lode_store_write_opts *opts,
                              struct lode_store_write **out, struct lode_err *err)
 {
     struct retry_write *write = lode_zalloc(sizeof *write);
@@ -123,8 +129,8 @@ static int retry_write_begin(struct lode_store *self, const char *key, const str
     return 0;
 }
 
-static int retry_write_part(struct lode_store_write *handle, uint32_t number, const void *data, size_t len,
-                            struct lode_err *err)
+static int retry_write_part(struct lode_store_write *handle, uint32_t number, const void *data,
+                            size_t len, struct lode_err *err)
 {
     struct retry_write *write = (struct retry_write *)(void *)handle;
     struct tries tries = tries_start(write->store);
@@ -135,7 +141,8 @@ static int retry_write_part(struct lode_store_write *handle, uint32_t number, co
     return r;
 }
 
-static int retry_write_complete(struct lode_store_write *handle, uint64_t size, bool if_absent, struct lode_err *err)
+static int retry_write_complete(struct lode_store_write *handle, uint64_t size, bool if_absent,
+                                struct lode_err *err)
 {
     struct retry_write *write = (struct retry_write *)(void *)handle;
     int r = lode_store_write_complete(write->wrap.inner, size, if_absent, err);
@@ -154,25 +161,27 @@ static void retry_write_abort(struct lode_store_write *handle, bool keep)
 
 /* One piece of a range that a round fetches. */
 struct piece {
-    size_t i;                    /* the caller's range */
-    size_t base;                 /* of the piece in it */
-    size_t got;                  /* bytes that came */
-    size_t told;                 /* of them, those that the caller has been told of */
-    struct span { size_t from, len; } *spans; /* where, relative to the piece; owned */
+    size_t i;    /* the caller's range */
+    size_t base; /* of the piece in it */
+    size_t got;  /* bytes that came */
+    size_t told; /* of them, those that the caller has been told of */
+    struct span {
+        size_t from, len;
+    } * spans; /* where, relative to the piece; owned */
     size_t n_spans, cap;
-    bool spans_lost;             /* out of memory: it cannot be known what to ask for again */
+    bool spans_lost; /* out of memory: it cannot be known what to ask for again */
     bool failed, ended;
-    struct lode_err *again;      /* owned; the failure that is worth a retry */
+    struct lode_err *again; /* owned; the failure that is worth a retry */
 };
 
 struct round {
     struct lode_store_range *ranges; /* of the inner store, one a piece */
     struct piece *pieces;
     size_t n;
-    size_t open;                 /* pieces that have not ended */
-    size_t kept;                 /* pieces that are worth a retry */
+    size_t open; /* pieces that have not ended */
+    size_t kept; /* pieces that are worth a retry */
     struct lode_store_read *inner;
-    bool begun;                  /* `inner` is known */
+    bool begun; /* `inner` is known */
 };
 
 struct retry_read {
@@ -180,11 +189,11 @@ struct retry_read {
     struct retry_store *store;
     struct lode_relay relay;
     struct tries tries;
-    pthread_mutex_t lock;        /* guards all below */
+    pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
     struct round round;
     bool cancelled;
-    bool driven;                 /* somebody runs run_rounds() */
+    bool driven; /* somebody runs run_rounds() */
     bool has_thread;
     pthread_t thread;
 };
@@ -220,7 +229,8 @@ static void note_span(struct piece *piece, size_t from, size_t len)
     piece->got += len;
     if (last && last->from + last->len == from)
         last->len += len;
-    else if (lode_grow((void **)&piece->spans, &piece->cap, piece->n_spans + 1, sizeof *piece->spans) < 0)
+    else if (lode_grow((void **)&piece->spans, &piece->cap, piece->n_spans + 1,
+                       sizeof *piece->spans) < 0)
         piece->spans_lost = true;
     else
         piece->spans[piece->n_spans++] = (struct span){from, len};
@@ -238,8 +248,8 @@ static bool keep_back(struct retry_read *read, struct piece *piece, const struct
 
 static void *run_rounds(void *arg);
 
-/* Ends a piece of which nothing is on its way; the last of a round with something to repeat starts the thread.
- * Called with the lock held. */
+/* Ends a piece of which nothing is on its way; the last of a round with something to repeat
+ * starts the thread. Called with the lock held. */
 static void end_piece(struct retry_read *read, struct piece *piece, size_t len)
 {
     if (piece->ended || (piece->failed ? piece->told != piece->got : piece->told != len))
@@ -264,7 +274,8 @@ static void came(struct retry_read *read, struct piece *piece, size_t from, size
     piece->told += len;
 }
 
-static void failed(struct retry_read *read, struct piece *piece, size_t len, const struct lode_err *failure)
+static void failed(struct retry_read *read, struct piece *piece, size_t len,
+                   const struct lode_err *failure)
 {
     pthread_mutex_lock(&read->lock);
     size_t missing = len - piece->got;
@@ -297,8 +308,10 @@ static int by_place(const void *a, const void *b)
     return x->from < y->from ? -1 : x->from > y->from;
 }
 
-/* The gaps of a kept-back piece: how many, and with `into` as pieces of the next round from `at` on. */
-static size_t gaps(struct piece *piece, const struct lode_store_range *range, struct round *into, size_t at)
+/* The gaps of a kept-back piece: how many, and with `into` as pieces of the next round from `at`
+ * on. */
+static size_t gaps(struct piece *piece, const struct lode_store_range *range, struct round *into,
+                   size_t at)
 {
     if (piece->n_spans > 0)
         qsort(piece->spans, piece->n_spans, sizeof *piece->spans, by_place);
@@ -309,8 +322,8 @@ static size_t gaps(struct piece *piece, const struct lode_store_range *range, st
             continue;
         if (end > from && into) {
             into->pieces[at + n] = (struct piece){.i = piece->i, .base = piece->base + from};
-            into->ranges[at + n] = (struct lode_store_range){range->key, range->offset + from, end - from,
-                                                             (char *)range->into + from};
+            into->ranges[at + n] = (struct lode_store_range){
+                range->key, range->offset + from, end - from, (char *)range->into + from};
         }
         n += end > from;
         from = k < piece->n_spans ? end + piece->spans[k].len : from;
@@ -335,11 +348,13 @@ static void give_up(struct retry_read *read)
     for (size_t k = 0; k < read->round.n; k++) {
         struct piece *piece = &read->round.pieces[k];
         if (piece->again)
-            lode_relay_fail(&read->relay, piece->i, read->round.ranges[k].len - piece->got, piece->again);
+            lode_relay_fail(&read->relay, piece->i, read->round.ranges[k].len - piece->got,
+                            piece->again);
     }
 }
 
-/* Waits until the round is over or the read is cancelled, and ends the inner read. True if it was cancelled. */
+/* Waits until the round is over or the read is cancelled, and ends the inner read. True if it
+ * was cancelled. */
 static bool finish_round(struct retry_read *read)
 {
     pthread_mutex_lock(&read->lock);
@@ -407,8 +422,8 @@ static bool next_round(struct retry_read *read)
         return false;
     struct lode_err failure = {0};
     struct lode_store_read *inner = NULL;
-    if (lode_wrap_read((struct lode_store *)(void *)read->store, read->round.ranges, read->round.n, arrived, read, &inner,
-                       &failure) < 0)
+    if (lode_wrap_read((struct lode_store *)(void *)read->store, read->round.ranges, read->round.n,
+                       arrived, read, &inner, &failure) < 0)
         fail_round(read, &failure);
     else
         begun(read, inner);
@@ -435,7 +450,8 @@ static void read_free(struct retry_read *read)
 }
 
 static int read_new(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
-                    lode_store_read_done *done, void *arg, struct retry_read **out, struct lode_err *err)
+                    lode_store_read_done *done, void *arg, struct retry_read **out,
+                    struct lode_err *err)
 {
     struct retry_read *read = lode_zalloc(sizeof *read);
     if (!read)
@@ -463,7 +479,8 @@ static int read_new(struct lode_store *store, const struct lode_store_range *ran
 }
 
 static int retry_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
-                      lode_store_read_done *done, void *arg, struct lode_store_read **out, struct lode_err *err)
+                      lode_store_read_done *done, void *arg, struct lode_store_read **out,
+                      struct lode_err *err)
 {
     struct retry_read *read = NULL;
     struct lode_store_read *inner = NULL;
@@ -523,12 +540,14 @@ static void retry_close(struct lode_store *self)
     lode_free(self);
 }
 
-int lode_store_retry(struct lode_store *inner, const struct lode_retry_policy *policy, struct lode_store **out,
-                     struct lode_err *err)
+int lode_store_retry(struct lode_store *inner, const struct lode_retry_policy *policy,
+                     struct lode_store **out, struct lode_err *err)
 {
-    if (policy->attempts == 0 || policy->base_ms < 0 || policy->max_ms < policy->base_ms || policy->budget_ms < 0)
-        return lode_err_set(err, LODE_INVALID, "a retry policy of %u attempts, pauses of %lld to %lld ms",
-                            policy->attempts, (long long)policy->base_ms, (long long)policy->max_ms);
+    if (policy->attempts == 0 || policy->base_ms < 0 || policy->max_ms < policy->base_ms ||
+        policy->budget_ms < 0)
+        return lode_err_set(
+            err, LODE_INVALID, "a retry policy of %u attempts, pauses of %lld to %lld ms",
+            policy->attempts, (long long)policy->base_ms, (long long)policy->max_ms);
     struct retry_store *self = lode_zalloc(sizeof *self);
     if (!self)
         return lode_err_nomem(err, "a store");

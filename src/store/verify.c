@@ -1,11 +1,13 @@
 /* The verify decorator: what is read is checked against digests of blocks.
  *
- * A range is fetched as whole blocks: those that lie wholly inside it go straight to the caller's memory, the cut ones
- * at its ends into a buffer of their own. A block is checked when its last byte has come, in the thread that brought
- * it, and its part of the range is told at once. So bytes that are not checked may lie in the caller's memory, but
- * they are never told as read.
+ * A range is fetched as whole blocks: those that lie wholly inside it go straight to the
+ * caller's memory, the cut ones at its ends into a buffer of their own. A block is checked when
+ * its last byte has come, in the thread that brought it, and its part of the range is told at
+ * once. So bytes that are not checked may lie in the caller's memory, but they are never told as
+ * read.
  *
- * The descriptor of a local file would go round the check: this store has no LODE_STORE_OPEN_LOCAL.
+ * The descriptor of a local file would go round the check: this store has no
+ * LODE_STORE_OPEN_LOCAL.
  */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -26,12 +28,12 @@ struct verify_store {
 
 /* A run of blocks that is fetched as one range of the inner store. */
 struct run {
-    size_t i;                      /* the caller's range */
+    size_t i;                              /* the caller's range */
     const struct lode_verify_entry *entry; /* NULL: passes unchecked */
-    size_t first;                  /* block */
+    size_t first;                          /* block */
     size_t n_blocks;
-    _Atomic size_t *got;           /* bytes that came, of each block; owned by the read */
-    char *room;                    /* for a cut block, owned; NULL: the caller's memory */
+    _Atomic size_t *got; /* bytes that came, of each block; owned by the read */
+    char *room;          /* for a cut block, owned; NULL: the caller's memory */
 };
 
 struct verify_read {
@@ -58,7 +60,8 @@ static int by_key(const void *key, const void *entry)
 
 static const struct lode_verify_entry *find(const struct lode_verify_table *table, const char *key)
 {
-    return table->n == 0 ? NULL : bsearch(key, table->entries, table->n, sizeof *table->entries, by_key);
+    return table->n == 0 ? NULL
+                         : bsearch(key, table->entries, table->n, sizeof *table->entries, by_key);
 }
 
 /* ---- checking ---- */
@@ -69,21 +72,22 @@ static size_t block_len(const struct verify_store *self, const struct run *run, 
     return (size_t)lode_min(size, run->entry->size - at);
 }
 
-static int check_block(const struct verify_store *self, const struct run *run, size_t block, const void *bytes,
-                       struct lode_err *err)
+static int check_block(const struct verify_store *self, const struct run *run, size_t block,
+                       const void *bytes, struct lode_err *err)
 {
     size_t len = block_len(self, run, block);
     const uint8_t *want = (const uint8_t *)run->entry->blocks + block * LODE_XXH128_LEN;
     if (LODE_PLANTED(store_verify_off_by_one) && block > 0)
         want -= LODE_XXH128_LEN;
     struct lode_xxh128 have = lode_xxh128_of(bytes, len);
-    if (memcmp(have.b, want, LODE_XXH128_LEN) == 0 || (LODE_PLANTED(store_verify_skips_last) &&
-                                                      block + 1 == run->entry->n_blocks))
+    if (memcmp(have.b, want, LODE_XXH128_LEN) == 0 ||
+        (LODE_PLANTED(store_verify_skips_last) && block + 1 == run->entry->n_blocks))
         return 0;
     uint64_t at = (uint64_t)block * self->table->block_size;
-    return lode_err_set(err, LODE_CORRUPT, "%s in %s is damaged: block %zu, bytes %" PRIu64 " to %" PRIu64
-                        ", does not match its digest", lode_q(run->entry->key), self->wrap.base.url, block, at,
-                        at + len - 1);
+    return lode_err_set(err, LODE_CORRUPT,
+                        "%s in %s is damaged: block %zu, bytes %" PRIu64 " to %" PRIu64
+                        ", does not match its digest",
+                        lode_q(run->entry->key), self->wrap.base.url, block, at, at + len - 1);
 }
 
 /* A whole block has come: checks it, then tells the caller's part of it. */
@@ -113,7 +117,8 @@ static size_t bytes_missing(struct verify_read *read, struct run *run)
     for (size_t k = 0; k < run->n_blocks; k++) {
         size_t len = block_len(read->store, run, run->first + k);
         uint64_t start = (uint64_t)(run->first + k) * read->store->table->block_size;
-        uint64_t low = lode_max(start, outer->offset), high = lode_min(start + len, outer->offset + outer->len);
+        uint64_t low = lode_max(start, outer->offset),
+                 high = lode_min(start + len, outer->offset + outer->len);
         if (atomic_load(&run->got[k]) < len)
             missing += (size_t)(high - low);
     }
@@ -149,13 +154,15 @@ static void arrived(void *arg, const struct lode_store_range *range, size_t from
 
 /* ---- planning ---- */
 
-static int add_run(struct verify_read *read, struct run run, struct lode_store_range range, struct lode_err *err)
+static int add_run(struct verify_read *read, struct run run, struct lode_store_range range,
+                   struct lode_err *err)
 {
     if (run.entry)
         run.got = lode_calloc(run.n_blocks, sizeof *run.got);
     if ((run.entry && !run.got) ||
         lode_grow((void **)&read->runs, &read->cap, read->n + 1, sizeof *read->runs) < 0 ||
-        lode_grow((void **)&read->ranges, &read->ranges_cap, read->n + 1, sizeof *read->ranges) < 0) {
+        lode_grow((void **)&read->ranges, &read->ranges_cap, read->n + 1, sizeof *read->ranges) <
+            0) {
         lode_free(run.got);
         lode_free(run.room);
         return lode_err_nomem(err, "a checked read");
@@ -166,8 +173,8 @@ static int add_run(struct verify_read *read, struct run run, struct lode_store_r
 }
 
 /* One block that the range cuts: into a buffer. */
-static int add_cut(struct verify_read *read, size_t i, const struct lode_verify_entry *entry, size_t block,
-                   struct lode_err *err)
+static int add_cut(struct verify_read *read, size_t i, const struct lode_verify_entry *entry,
+                   size_t block, struct lode_err *err)
 {
     struct run run = {.i = i, .entry = entry, .first = block, .n_blocks = 1};
     size_t len = block_len(read->store, &run, block);
@@ -179,18 +186,20 @@ static int add_cut(struct verify_read *read, size_t i, const struct lode_verify_
 }
 
 /* Whole blocks: straight to the caller's memory. */
-static int add_whole(struct verify_read *read, size_t i, const struct lode_verify_entry *entry, size_t first,
-                     size_t end, struct lode_err *err)
+static int add_whole(struct verify_read *read, size_t i, const struct lode_verify_entry *entry,
+                     size_t first, size_t end, struct lode_err *err)
 {
     const struct lode_store_range *outer = &read->relay.ranges[i];
     uint64_t at = (uint64_t)first * read->store->table->block_size;
     uint64_t stop = lode_min((uint64_t)end * read->store->table->block_size, entry->size);
     struct run run = {.i = i, .entry = entry, .first = first, .n_blocks = end - first};
-    struct lode_store_range range = {entry->key, at, (size_t)(stop - at), (char *)outer->into + (at - outer->offset)};
+    struct lode_store_range range = {entry->key, at, (size_t)(stop - at),
+                                     (char *)outer->into + (at - outer->offset)};
     return add_run(read, run, range, err);
 }
 
-static int plan_checked(struct verify_read *read, size_t i, const struct lode_verify_entry *entry, struct lode_err *err)
+static int plan_checked(struct verify_read *read, size_t i, const struct lode_verify_entry *entry,
+                        struct lode_err *err)
 {
     const struct lode_store_range *outer = &read->relay.ranges[i];
     uint64_t size = read->store->table->block_size, stop = outer->offset + outer->len;
@@ -213,10 +222,11 @@ static int plan(struct verify_read *read, size_t i, struct lode_err *err)
     if (!entry && read->store->table->allow_unknown)
         return add_run(read, (struct run){.i = i}, *outer, err);
     if (!entry)
-        lode_err_set(&failure, LODE_CORRUPT, "%s in %s has no digest to be checked against", lode_q(outer->key),
-                     read->store->wrap.base.url);
+        lode_err_set(&failure, LODE_CORRUPT, "%s in %s has no digest to be checked against",
+                     lode_q(outer->key), read->store->wrap.base.url);
     else if (outer->len > entry->size || outer->offset > entry->size - outer->len)
-        lode_err_set(&failure, LODE_IO, "cannot read %zu bytes at %" PRIu64 " of %s: it has %" PRIu64 " bytes",
+        lode_err_set(&failure, LODE_IO,
+                     "cannot read %zu bytes at %" PRIu64 " of %s: it has %" PRIu64 " bytes",
                      outer->len, outer->offset, lode_q(outer->key), entry->size);
     else
         return plan_checked(read, i, entry, err);
@@ -239,7 +249,8 @@ static void read_free(struct verify_read *read)
 }
 
 static int verify_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
-                       lode_store_read_done *done, void *arg, struct lode_store_read **out, struct lode_err *err)
+                       lode_store_read_done *done, void *arg, struct lode_store_read **out,
+                       struct lode_err *err)
 {
     struct verify_read *read = lode_zalloc(sizeof *read);
     if (!read)
@@ -280,7 +291,8 @@ static void verify_read_cancel(struct lode_store_read *handle)
     read_free(read);
 }
 
-static int verify_open_local(struct lode_store *self, const char *key, int *fd, struct lode_err *err)
+static int verify_open_local(struct lode_store *self, const char *key, int *fd,
+                             struct lode_err *err)
 {
     return lode_store_unsupported(self, "open a local file while it checks what is read", err);
 }
@@ -298,16 +310,18 @@ static int check_table(const struct lode_verify_table *table, struct lode_err *e
     for (size_t i = 0; i < table->n; i++) {
         const struct lode_verify_entry *entry = &table->entries[i];
         if (entry->n_blocks != lode_div_up(entry->size, table->block_size))
-            return lode_err_set(err, LODE_INVALID, "the table of digests has %zu blocks for %s, not %" PRIu64,
-                                entry->n_blocks, lode_q(entry->key), lode_div_up(entry->size, table->block_size));
+            return lode_err_set(
+                err, LODE_INVALID, "the table of digests has %zu blocks for %s, not %" PRIu64,
+                entry->n_blocks, lode_q(entry->key), lode_div_up(entry->size, table->block_size));
         if (i > 0 && strcmp(table->entries[i - 1].key, entry->key) >= 0)
-            return lode_err_set(err, LODE_INVALID, "the table of digests is not sorted at %s", lode_q(entry->key));
+            return lode_err_set(err, LODE_INVALID, "the table of digests is not sorted at %s",
+                                lode_q(entry->key));
     }
     return 0;
 }
 
-int lode_store_verify(struct lode_store *inner, const struct lode_verify_table *table, struct lode_store **out,
-                      struct lode_err *err)
+int lode_store_verify(struct lode_store *inner, const struct lode_verify_table *table,
+                      struct lode_store **out, struct lode_err *err)
 {
     int r = check_table(table, err);
     if (r < 0)

@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "store/util.h"
 
-int lode_wrap_init(struct lode_wrap *self, const struct lode_store_ops *ops, struct lode_store *inner,
-                   struct lode_err *err)
+int lode_wrap_init(struct lode_wrap *self, const struct lode_store_ops *ops,
+                   struct lode_store *inner, struct lode_err *err)
 {
     char *url = lode_strdup(lode_store_url(inner));
     if (!url)
@@ -23,30 +23,34 @@ void lode_wrap_release(struct lode_wrap *self)
 
 #define INNER lode_store_ops_of(lode_wrap_inner(self))
 
-int lode_wrap_stat(struct lode_store *self, const char *key, struct lode_store_stat *out, struct lode_err *err)
+int lode_wrap_stat(struct lode_store *self, const char *key, struct lode_store_stat *out,
+                   struct lode_err *err)
 {
     return INNER->stat(lode_wrap_inner(self), key, out, err);
 }
 
-int lode_wrap_read(struct lode_store *self, const struct lode_store_range *ranges, size_t n, lode_store_read_done *done,
-                   void *arg, struct lode_store_read **out, struct lode_err *err)
+int lode_wrap_read(struct lode_store *self, const struct lode_store_range *ranges, size_t n,
+                   lode_store_read_done *done, void *arg, struct lode_store_read **out,
+                   struct lode_err *err)
 {
     return INNER->read(lode_wrap_inner(self), ranges, n, done, arg, out, err);
 }
 
-int lode_wrap_write_begin(struct lode_store *self, const char *key, const struct lode_store_write_opts *opts,
-                          struct lode_store_write **out, struct lode_err *err)
+int lode_wrap_write_begin(struct lode_store *self, const char *key,
+                          const struct lode_store_write_opts *opts, struct lode_store_write **out,
+                          struct lode_err *err)
 {
     return INNER->write_begin(lode_wrap_inner(self), key, opts, out, err);
 }
 
-int lode_wrap_unfinished(struct lode_store *self, const char *dir, struct lode_store_unfinished_list *out,
-                         struct lode_err *err)
+int lode_wrap_unfinished(struct lode_store *self, const char *dir,
+                         struct lode_store_unfinished_list *out, struct lode_err *err)
 {
     return INNER->unfinished(lode_wrap_inner(self), dir, out, err);
 }
 
-int lode_wrap_discard(struct lode_store *self, const char *key, const char *id, struct lode_err *err)
+int lode_wrap_discard(struct lode_store *self, const char *key, const char *id,
+                      struct lode_err *err)
 {
     return INNER->discard(lode_wrap_inner(self), key, id, err);
 }
@@ -67,12 +71,14 @@ int lode_wrap_remove(struct lode_store *self, const char *key, struct lode_err *
     return INNER->remove(lode_wrap_inner(self), key, err);
 }
 
-int lode_wrap_rename_dir(struct lode_store *self, const char *from, const char *to, struct lode_err *err)
+int lode_wrap_rename_dir(struct lode_store *self, const char *from, const char *to,
+                         struct lode_err *err)
 {
     return INNER->rename_dir(lode_wrap_inner(self), from, to, err);
 }
 
-int lode_wrap_copy(struct lode_store *self, const char *from, const char *to, bool if_absent, struct lode_err *err)
+int lode_wrap_copy(struct lode_store *self, const char *from, const char *to, bool if_absent,
+                   struct lode_err *err)
 {
     return INNER->copy(lode_wrap_inner(self), from, to, if_absent, err);
 }
@@ -96,8 +102,8 @@ int lode_wrap_write_parts(struct lode_store_write *write, struct lode_store_part
 
 /* ---- relay ---- */
 
-int lode_relay_init(struct lode_relay *self, const struct lode_store_range *ranges, size_t n, lode_store_read_done *done,
-                    void *arg, struct lode_err *err)
+int lode_relay_init(struct lode_relay *self, const struct lode_store_range *ranges, size_t n,
+                    lode_store_read_done *done, void *arg, struct lode_err *err)
 {
     *self = (struct lode_relay){.ranges = ranges, .n = n, .done = done, .arg = arg};
     self->state = lode_calloc(n, sizeof *self->state);
@@ -119,7 +125,8 @@ void lode_relay_release(struct lode_relay *self)
     pthread_mutex_destroy(&self->lock);
 }
 
-/* Ends `len` bytes; tells the failure when they were the last. Called with the lock held, which it releases. */
+/* Ends `len` bytes; tells the failure when they were the last. Called with the lock held, which
+ * it releases. */
 static void end_bytes(struct lode_relay *self, size_t i, size_t len)
 {
     struct lode_relay_range *state = &self->state[i];

@@ -1,4 +1,5 @@
-/* The store suite's frame: see conformance/store_suite.h. The clauses are in store_suite_{write,read,dir}.c. */
+/* The store suite's frame: see conformance/store_suite.h. The clauses are in
+ * store_suite_{write,read,dir}.c. */
 #include "conformance/store_suite_impl.h"
 #include <stdio.h>
 #include <string.h>
@@ -53,8 +54,8 @@ void suite_expect_missing(struct lode_store *store, const char *key)
     FAILS(LODE_NOT_FOUND, lode_store_pread(store, key, &byte, 1, 0, err));
 }
 
-struct lode_store_write *suite_begin(struct lode_store *store, const char *key, uint64_t size, size_t part_size,
-                                     const char *resume)
+struct lode_store_write *suite_begin(struct lode_store *store, const char *key, uint64_t size,
+                                     size_t part_size, const char *resume)
 {
     struct lode_store_write_opts opts = {.size = size, .part_size = part_size, .resume = resume};
     struct lode_store_write *write = NULL;
@@ -62,7 +63,8 @@ struct lode_store_write *suite_begin(struct lode_store *store, const char *key, 
     return write;
 }
 
-int suite_part(struct lode_store_write *write, uint32_t number, size_t part_size, uint64_t size, uint64_t seed)
+int suite_part(struct lode_store_write *write, uint32_t number, size_t part_size, uint64_t size,
+               uint64_t seed)
 {
     uint64_t offset = (uint64_t)number * part_size;
     size_t len = (size_t)lode_min((uint64_t)part_size, size - offset);
@@ -93,7 +95,8 @@ static void tally_bytes(struct tally *tally, size_t i, size_t from, size_t len)
         tally->errors += tally->seen[i][k]++ != 0;
 }
 
-void tally_done(void *arg, const struct lode_store_range *range, size_t from, size_t len, const struct lode_err *err)
+void tally_done(void *arg, const struct lode_store_range *range, size_t from, size_t len,
+                const struct lode_err *err)
 {
     struct tally *tally = arg;
     pthread_mutex_lock(&tally->lock);
@@ -179,7 +182,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void add_tests(const struct CMUnitTest *from, size_t n, const struct store_maker *maker, struct CMUnitTest *to)
+static void add_tests(const struct CMUnitTest *from, size_t n, const struct store_maker *maker,
+                      struct CMUnitTest *to)
 {
     for (size_t i = 0; i < n; i++) {
         to[i] = from[i];

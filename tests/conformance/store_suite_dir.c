@@ -6,8 +6,8 @@
 
 #define RACERS 8
 
-static const char *const bad_keys[] = {"/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a/..", "a\nb",
-                                       "\xff", "\xc0\xaf"};
+static const char *const bad_keys[] = {"/a",     "a/",    "a//b", ".",    "..",   "../a",
+                                       "a/../b", "a/./b", "a/..", "a\nb", "\xff", "\xc0\xaf"};
 
 static void bad_keys_are_refused(void **state)
 {
@@ -62,7 +62,8 @@ static void list_all(struct lode_store *store, const char *dir, size_t limit, st
         OK(lode_store_list(store, dir, after, limit, &page, err));
         assert_true(page.n <= limit);
         for (size_t i = 0; i < page.n; i++)
-            lode_buf_addf(out, "%s%s ", page.entries[i].name, page.entries[i].stat.kind == LODE_STORE_DIR ? "/" : "");
+            lode_buf_addf(out, "%s%s ", page.entries[i].name,
+                          page.entries[i].stat.kind == LODE_STORE_DIR ? "/" : "");
         lode_free(after);
         after = lode_strdup(page.next);
         lode_store_page_release(&page);
@@ -73,7 +74,8 @@ static void lists_in_pages(void **state)
 {
     NEEDS(state, LODE_STORE_LIST);
     struct lode_store *store = STORE(state);
-    static const char *const keys[] = {"l/b", "l/a/x/y", "l/a-b", "l/a.b", "l/\xc3\xa9", "l/B", "l/c/1", "l/c/2", "lx", "l/10", "l/9"};
+    static const char *const keys[] = {"l/b",   "l/a/x/y", "l/a-b", "l/a.b", "l/\xc3\xa9", "l/B",
+                                       "l/c/1", "l/c/2",   "lx",    "l/10",  "l/9"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(keys); i++)
         suite_put(store, keys[i], i, i);
     for (size_t limit = 1; limit < 12; limit++) {
@@ -247,10 +249,15 @@ static void copies(void **state)
 }
 
 const struct CMUnitTest store_suite_dir_tests[] = {
-    cmocka_unit_test(bad_keys_are_refused), cmocka_unit_test(what_it_lacks_is_unsupported),
-    cmocka_unit_test(lists_in_pages), cmocka_unit_test(unfinished_is_not_listed), cmocka_unit_test(removes),
-    cmocka_unit_test(renames_directories), cmocka_unit_test(rename_never_replaces),
-    cmocka_unit_test(one_rename_wins), cmocka_unit_test(objects_and_directories_share_names),
+    cmocka_unit_test(bad_keys_are_refused),
+    cmocka_unit_test(what_it_lacks_is_unsupported),
+    cmocka_unit_test(lists_in_pages),
+    cmocka_unit_test(unfinished_is_not_listed),
+    cmocka_unit_test(removes),
+    cmocka_unit_test(renames_directories),
+    cmocka_unit_test(rename_never_replaces),
+    cmocka_unit_test(one_rename_wins),
+    cmocka_unit_test(objects_and_directories_share_names),
     cmocka_unit_test(copies),
 };
 const size_t store_suite_n_dir_tests = LODE_ARRAY_LEN(store_suite_dir_tests);

@@ -28,7 +28,7 @@ struct tiny_server {
     char url[128];
     _Atomic enum tiny_mischief mischief;
     _Atomic unsigned connections, requests, busy;
-    pthread_mutex_t lock;        /* guards uploads */
+    pthread_mutex_t lock; /* guards uploads */
     struct upload *uploads;
 };
 
@@ -47,9 +47,11 @@ struct call {
 
 /* ---- replies ---- */
 
-static enum MHD_Result reply(struct call *call, unsigned status, const void *body, size_t len, const char *range)
+static enum MHD_Result reply(struct call *call, unsigned status, const void *body, size_t len,
+                             const char *range)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
     if (range)
         MHD_add_response_header(response, "Content-Range", range);
     MHD_add_response_header(response, "ETag", "\"1\"");
@@ -78,8 +80,8 @@ static bool has_arg(struct call *call, const char *name)
 {
     const char *value;
     size_t len;
-    return MHD_lookup_connection_value_n(call->connection, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value, &len) ==
-           MHD_YES;
+    return MHD_lookup_connection_value_n(call->connection, MHD_GET_ARGUMENT_KIND, name,
+                                         strlen(name), &value, &len) == MHD_YES;
 }
 
 static uint64_t number_arg(struct call *call, const char *name, uint64_t fallback)
@@ -101,7 +103,8 @@ static ssize_t half_of_it(void *arg, uint64_t at, char *into, size_t room)
 
 static enum MHD_Result send_short(struct call *call, uint64_t len, const char *range)
 {
-    struct MHD_Response *response = MHD_create_response_from_callback(len, 1024, half_of_it, NULL, NULL);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(len, 1024, half_of_it, NULL, NULL);
     MHD_add_response_header(response, "Content-Range", range);
     enum MHD_Result r = MHD_queue_response(call->connection, 206, response);
     MHD_destroy_response(response);
@@ -121,9 +124,10 @@ static enum MHD_Result send_range(struct call *call, uint64_t first, uint64_t le
     int r = lode_store_pread(call->server->store, call->key, bytes, len, first, &err);
     if (r < 0)
         return fails(call, r, err.text);
-    snprintf(range, sizeof range, "bytes %llu-%llu/%llu", (unsigned long long)first, (unsigned long long)(first + len - 1),
-             (unsigned long long)size);
-    return mischief == TINY_SHORT ? send_short(call, len, range) : reply(call, 206, bytes, len, range);
+    snprintf(range, sizeof range, "bytes %llu-%llu/%llu", (unsigned long long)first,
+             (unsigned long long)(first + len - 1), (unsigned long long)size);
+    return mischief == TINY_SHORT ? send_short(call, len, range)
+                                  : reply(call, 206, bytes, len, range);
 }
 
 static enum MHD_Result send_whole(struct call *call, uint64_t size)
@@ -175,8 +179,10 @@ static char *unfinished_id(struct tiny_server *self, const char *key)
     return id;
 }
 
-/* The key's unfinished write: held, or left by a server before this one, or with `make` a new one. */
-static int get_upload(struct call *call, size_t part_size, bool make, struct upload **out, struct lode_err *err)
+/* The key's unfinished write: held, or left by a server before this one, or with `make` a new
+ * one. */
+static int get_upload(struct call *call, size_t part_size, bool make, struct upload **out,
+                      struct lode_err *err)
 {
     struct upload **at = find_upload(call->server, call->key);
     *out = *at;
@@ -189,7 +195,8 @@ static int get_upload(struct call *call, size_t part_size, bool make, struct upl
         return lode_err_set(err, LODE_NOT_FOUND, "nothing is unfinished");
     /* The suite uses one part size; a real server asks its store. */
     struct lode_store_write_opts opts = {.size = number_arg(call, "size", UINT64_MAX),
-                                         .part_size = part_size ? part_size : 1000, .resume = id};
+                                         .part_size = part_size ? part_size : 1000,
+                                         .resume = id};
     struct lode_store_write *write;
     int r = lode_store_write_begin(call->server->store, call->key, &opts, &write, err);
     if (r < 0)
@@ -217,8 +224,8 @@ static enum MHD_Result put_part(struct call *call)
     pthread_mutex_lock(&call->server->lock);
     int r = get_upload(call, number_arg(call, "part_size", 0), true, &upload, &err);
     if (r == 0)
-        r = lode_store_write_part(upload->write, (uint32_t)number_arg(call, "part", 0), lode_buf_str(call->body),
-                                  call->body->len, &err);
+        r = lode_store_write_part(upload->write, (uint32_t)number_arg(call, "part", 0),
+                                  lode_buf_str(call->body), call->body->len, &err);
     pthread_mutex_unlock(&call->server->lock);
     return done(call, r, &err, NULL);
 }
@@ -232,7 +239,8 @@ static enum MHD_Result complete(struct call *call)
     pthread_mutex_lock(&call->server->lock);
     int r = get_upload(call, 0, size == 0, &upload, &err);
     if (r == 0)
-        r = lode_store_write_complete(take_upload(call->server, call->key), size, number_arg(call, "if_absent", 0), &err);
+        r = lode_store_write_complete(take_upload(call->server, call->key), size,
+                                      number_arg(call, "if_absent", 0), &err);
     pthread_mutex_unlock(&call->server->lock);
     snprintf(json, sizeof json, "{\"size\":%llu}", (unsigned long long)size);
     return done(call, r, &err, json);
@@ -253,7 +261,8 @@ static enum MHD_Result list_parts(struct call *call)
         lode_buf_addf(&text, "{\"part_size\":%zu,\"started_ms\":1,\"parts\":[", upload->part_size);
     pthread_mutex_unlock(&call->server->lock);
     for (size_t i = 0; i < n; i++)
-        lode_buf_addf(&text, "%s{\"number\":%u,\"size\":%zu}", i ? "," : "", parts[i].number, parts[i].len);
+        lode_buf_addf(&text, "%s{\"number\":%u,\"size\":%zu}", i ? "," : "", parts[i].number,
+                      parts[i].len);
     lode_store_free(parts);
     lode_buf_adds(&text, "]}");
     return done(call, r, &err, lode_buf_str(&text));
@@ -321,7 +330,8 @@ static enum MHD_Result route(struct call *call)
 static bool may(struct call *call)
 {
     char want[256];
-    const char *have = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "Authorization");
+    const char *have =
+        MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "Authorization");
     if (!call->server->token)
         return true;
     snprintf(want, sizeof want, "Bearer %s", call->server->token);
@@ -362,8 +372,9 @@ static enum MHD_Result answer(struct call *call, const char *raw)
     return route(call);
 }
 
-static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-                              const char *version, const char *data, size_t *len, void **state)
+static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *len, void **state)
 {
     struct request *request = *state;
     if (!request) {
@@ -381,7 +392,8 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
     return answer(&call, url);
 }
 
-static void over(void *arg, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode why)
+static void over(void *arg, struct MHD_Connection *connection, void **state,
+                 enum MHD_RequestTerminationCode why)
 {
     struct request *request = *state;
     if (!request)
@@ -409,10 +421,10 @@ struct tiny_server *tiny_server_start(struct lode_store *store, const char *toke
     self->store = store;
     self->token = token;
     pthread_mutex_init(&self->lock, NULL);
-    self->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_AUTO, 0, NULL,
-                                    NULL, handle, self, MHD_OPTION_NOTIFY_COMPLETED, over, NULL,
-                                    MHD_OPTION_NOTIFY_CONNECTION, connected, self, MHD_OPTION_UNESCAPE_CALLBACK, as_it_is,
-                                    NULL, MHD_OPTION_END);
+    self->daemon = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_AUTO, 0, NULL,
+        NULL, handle, self, MHD_OPTION_NOTIFY_COMPLETED, over, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+        connected, self, MHD_OPTION_UNESCAPE_CALLBACK, as_it_is, NULL, MHD_OPTION_END);
     if (!self->daemon)
         abort();
     unsigned port = MHD_get_daemon_info(self->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;

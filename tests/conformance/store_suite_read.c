@@ -23,7 +23,8 @@ static struct lode_store_range *many_ranges(const char *key, size_t size, size_t
     struct lode_store_range *ranges = lode_calloc(n, sizeof *ranges);
     for (size_t i = 0; i < n; i++) {
         size_t len = 1 + next(&seed) % (i % 10 == 0 ? 100000 : 3000);
-        ranges[i] = (struct lode_store_range){key, next(&seed) % (size - len + 1), len, lode_zalloc(len)};
+        ranges[i] =
+            (struct lode_store_range){key, next(&seed) % (size - len + 1), len, lode_zalloc(len)};
     }
     return ranges;
 }
@@ -79,8 +80,8 @@ static void errors_come_per_range(void **state)
     suite_put(store, "d/short", 10, 2);
     char room[6][5000];
     struct lode_store_range ranges[] = {
-        {"good", 0, 5000, room[0]},     {"missing", 0, 100, room[1]}, {"good", 4990, 20, room[2]},
-        {"d/short", 5, 5, room[3]},     {"d", 0, 1, room[4]},         {"good", 1ull << 40, 1, room[5]},
+        {"good", 0, 5000, room[0]}, {"missing", 0, 100, room[1]}, {"good", 4990, 20, room[2]},
+        {"d/short", 5, 5, room[3]}, {"d", 0, 1, room[4]},         {"good", 1ull << 40, 1, room[5]},
     };
     size_t n = LODE_ARRAY_LEN(ranges);
     struct tally tally;
@@ -147,7 +148,8 @@ static void read_at_random(void *arg, unsigned i)
         size_t len = 1 + next(&seed) % sizeof room;
         struct lode_store_range range = {key, next(&seed) % (20000 - len), len, room};
         snprintf(key, sizeof key, "c/%d", (int)which);
-        if (lode_store_pread(job->store, key, room, len, range.offset, NULL) < 0 || !range_holds(&range, which))
+        if (lode_store_pread(job->store, key, room, len, range.offset, NULL) < 0 ||
+            !range_holds(&range, which))
             atomic_fetch_add(&job->failures, 1);
     }
 }
@@ -164,8 +166,8 @@ static void concurrent_readers(void **state)
     assert_int_equal(job.failures, 0);
 }
 
-/* A range read while the object is replaced holds one of the two, never a mixture (a range that a decorator cuts may:
- * objects that are read by ranges are not replaced). */
+/* A range read while the object is replaced holds one of the two, never a mixture (a range that
+ * a decorator cuts may: objects that are read by ranges are not replaced). */
 static void replace_or_read(void *arg, unsigned i)
 {
     struct readers *job = arg;
@@ -310,10 +312,18 @@ static void leaks_no_descriptors(void **state)
 }
 
 const struct CMUnitTest store_suite_read_tests[] = {
-    cmocka_unit_test(many_ranges_in_one_batch), cmocka_unit_test(an_empty_batch),
-    cmocka_unit_test(errors_come_per_range), cmocka_unit_test(cancelled), cmocka_unit_test(not_ranges),
-    cmocka_unit_test(concurrent_readers), cmocka_unit_test(replaced_while_read), cmocka_unit_test(looks),
-    cmocka_unit_test(replacing_shows), cmocka_unit_test(read_only), cmocka_unit_test(opened_locally),
-    cmocka_unit_test(tells_space), cmocka_unit_test(leaks_no_descriptors),
+    cmocka_unit_test(many_ranges_in_one_batch),
+    cmocka_unit_test(an_empty_batch),
+    cmocka_unit_test(errors_come_per_range),
+    cmocka_unit_test(cancelled),
+    cmocka_unit_test(not_ranges),
+    cmocka_unit_test(concurrent_readers),
+    cmocka_unit_test(replaced_while_read),
+    cmocka_unit_test(looks),
+    cmocka_unit_test(replacing_shows),
+    cmocka_unit_test(read_only),
+    cmocka_unit_test(opened_locally),
+    cmocka_unit_test(tells_space),
+    cmocka_unit_test(leaks_no_descriptors),
 };
 const size_t store_suite_n_read_tests = LODE_ARRAY_LEN(store_suite_read_tests);

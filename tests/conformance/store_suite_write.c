@@ -65,7 +65,8 @@ static void wrong_parts(void **state)
     assert_int_equal(suite_part(write, 0, PART, 2500, 1), 0);
     assert_int_equal(suite_part(write, 1, PART, 1500, 1), 0);
     assert_int_equal(suite_part(write, 2, PART, 2500, 1), 0);
-    FAILS(LODE_INVALID, lode_store_write_complete(write, 2500, true, err)); /* a short one inside */
+    /* a short one inside */
+    FAILS(LODE_INVALID, lode_store_write_complete(write, 2500, true, err));
     write = suite_begin(store, "w", UINT64_MAX, PART, NULL);
     assert_int_equal(suite_part(write, 0, PART, 2500, 1), 0);
     assert_int_equal(suite_part(write, 1, PART, 2500, 1), 0);
@@ -199,7 +200,8 @@ static void resumed(void **state)
 {
     NEEDS(state, LODE_STORE_RESUME);
     interrupted(STORE(state), "r/a");
-    struct lode_store *store = SUITE(state)->maker->open(SUITE(state)->maker, SUITE(state)->place, false);
+    struct lode_store *store =
+        SUITE(state)->maker->open(SUITE(state)->maker, SUITE(state)->place, false);
     _cleanup_free_ char *id = only_unfinished(store, "r", "r/a");
     struct lode_store_write *write = suite_begin(store, "r/a", 5500, PART, id);
     struct lode_store_part *parts;
@@ -235,7 +237,8 @@ static void resumed_wrongly(void **state)
     opts.part_size = PART;
     opts.resume = "ffffffffffffffffffffffff";
     FAILS(LODE_NOT_FOUND, lode_store_write_begin(store, "r/none", &opts, &write, err));
-    lode_store_write_abort(suite_begin(store, "r/b", 5500, PART, id), true); /* it is still there */
+    /* it is still there */
+    lode_store_write_abort(suite_begin(store, "r/b", 5500, PART, id), true);
     lode_store_write_abort(suite_begin(store, "r/b", 5500, PART, id), false);
     FAILS(LODE_NOT_FOUND, lode_store_discard(store, "r/b", id, err));
 }
@@ -268,7 +271,8 @@ static void no_parts_of_a_new_write(void **state)
 static void unicode_keys(void **state)
 {
     struct lode_store *store = STORE(state);
-    static const char *const keys[] = {"\xe6\xa8\xa1\xe5\x9e\x8b/\xf0\x9f\xa6\x99.bin", "a b/c%2Fd", "q?x=1&y#f", "-rf *", "~"};
+    static const char *const keys[] = {"\xe6\xa8\xa1\xe5\x9e\x8b/\xf0\x9f\xa6\x99.bin", "a b/c%2Fd",
+                                       "q?x=1&y#f", "-rf *", "~"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(keys); i++)
         suite_put(store, keys[i], 10 + i, i);
     for (size_t i = 0; i < LODE_ARRAY_LEN(keys); i++)
@@ -292,11 +296,19 @@ static void failures_name_the_key(void **state)
 }
 
 const struct CMUnitTest store_suite_write_tests[] = {
-    cmocka_unit_test(absent_until_complete), cmocka_unit_test(dropped_leaves_nothing),
-    cmocka_unit_test(empty_objects), cmocka_unit_test(wrong_parts), cmocka_unit_test(parts_again),
-    cmocka_unit_test(big_object_in_any_order), cmocka_unit_test(if_absent_and_replace),
-    cmocka_unit_test(one_of_many_wins), cmocka_unit_test(resumed), cmocka_unit_test(resumed_wrongly),
-    cmocka_unit_test(discarded), cmocka_unit_test(no_parts_of_a_new_write), cmocka_unit_test(unicode_keys),
+    cmocka_unit_test(absent_until_complete),
+    cmocka_unit_test(dropped_leaves_nothing),
+    cmocka_unit_test(empty_objects),
+    cmocka_unit_test(wrong_parts),
+    cmocka_unit_test(parts_again),
+    cmocka_unit_test(big_object_in_any_order),
+    cmocka_unit_test(if_absent_and_replace),
+    cmocka_unit_test(one_of_many_wins),
+    cmocka_unit_test(resumed),
+    cmocka_unit_test(resumed_wrongly),
+    cmocka_unit_test(discarded),
+    cmocka_unit_test(no_parts_of_a_new_write),
+    cmocka_unit_test(unicode_keys),
     cmocka_unit_test(failures_name_the_key),
 };
 const size_t store_suite_n_write_tests = LODE_ARRAY_LEN(store_suite_write_tests);

@@ -27,7 +27,8 @@ static void *new_place(const struct store_maker *self)
 static struct lode_store *open_http(const char *url, const char *token, bool read_only)
 {
     const char *const options[] = {"token", token, NULL};
-    struct lode_store_config config = {.url = url, .read_only = read_only, .options = token ? options : NULL};
+    struct lode_store_config config = {
+        .url = url, .read_only = read_only, .options = token ? options : NULL};
     struct lode_store *store = NULL;
     OK(lode_store_open(&config, &store, err));
     return store;
@@ -79,12 +80,19 @@ static int tear_down(void **state)
 static void wrong_replies_are_failures(void **state)
 {
     struct place *place = *state;
-    _cleanup_store_ struct lode_store *store = open_http(tiny_server_url(place->server), "s3cret", false);
-    static const struct { enum tiny_mischief mischief; uint64_t at; size_t len; int code; } rows[] = {
-        {TINY_OTHER_RANGE, 0, 100, LODE_IO}, {TINY_OTHER_RANGE, 50, 1, LODE_IO}, {TINY_LONGER, 0, 100, LODE_IO},
-        {TINY_WHOLE, 0, 100, LODE_IO}, {TINY_WHOLE, 100, SIZE - 100, LODE_IO}, {TINY_WHOLE, 0, SIZE, 0},
+    _cleanup_store_ struct lode_store *store =
+        open_http(tiny_server_url(place->server), "s3cret", false);
+    static const struct {
+        enum tiny_mischief mischief;
+        uint64_t at;
+        size_t len;
+        int code;
+    } rows[] = {
+        {TINY_OTHER_RANGE, 0, 100, LODE_IO},    {TINY_OTHER_RANGE, 50, 1, LODE_IO},
+        {TINY_LONGER, 0, 100, LODE_IO},         {TINY_WHOLE, 0, 100, LODE_IO},
+        {TINY_WHOLE, 100, SIZE - 100, LODE_IO}, {TINY_WHOLE, 0, SIZE, 0},
         {TINY_SHORT, 0, 100, LODE_UNAVAILABLE}, {TINY_SHORT, 7, SIZE - 7, LODE_UNAVAILABLE},
-        {TINY_HTML, 0, 100, LODE_NOT_FOUND}, {TINY_HONEST, 0, SIZE, 0},
+        {TINY_HTML, 0, 100, LODE_NOT_FOUND},    {TINY_HONEST, 0, SIZE, 0},
     };
     char have[SIZE];
     for (size_t i = 0; i < LODE_ARRAY_LEN(rows); i++) {
@@ -110,7 +118,8 @@ static void a_busy_server_is_asked_again(void **state)
     struct place *place = *state;
     static const struct lode_retry_policy policy = {.attempts = 20, .base_ms = 1, .max_ms = 2};
     _cleanup_store_ struct lode_store *store = NULL;
-    OK(lode_store_retry(open_http(tiny_server_url(place->server), "s3cret", false), &policy, &store, err));
+    OK(lode_store_retry(open_http(tiny_server_url(place->server), "s3cret", false), &policy, &store,
+                        err));
     tiny_server_misbehave(place->server, TINY_BUSY);
     suite_expect(store, "m/w", SIZE, 1);
     struct lode_store_write *write = suite_begin(store, "m/x", SIZE, 1000, NULL);
@@ -126,8 +135,10 @@ static void tokens(void **state)
     struct place *place = *state;
     struct lode_store_stat st;
     char byte;
-    _cleanup_store_ struct lode_store *wrong = open_http(tiny_server_url(place->server), "wr0ng", false);
-    _cleanup_store_ struct lode_store *none = open_http(tiny_server_url(place->server), NULL, false);
+    _cleanup_store_ struct lode_store *wrong =
+        open_http(tiny_server_url(place->server), "wr0ng", false);
+    _cleanup_store_ struct lode_store *none =
+        open_http(tiny_server_url(place->server), NULL, false);
     struct lode_err told = {0};
     assert_int_equal(lode_store_stat(wrong, "m/w", &st, &told), LODE_UNAUTHENTICATED);
     assert_null(strstr(told.text, "wr0ng"));
@@ -138,7 +149,8 @@ static void tokens(void **state)
 static void connections_are_kept(void **state)
 {
     struct place *place = *state;
-    _cleanup_store_ struct lode_store *store = open_http(tiny_server_url(place->server), "s3cret", false);
+    _cleanup_store_ struct lode_store *store =
+        open_http(tiny_server_url(place->server), "s3cret", false);
     for (int i = 0; i < 50; i++)
         suite_expect(store, "m/w", SIZE, 1);
     assert_in_range(tiny_server_connections(place->server), 1, 4);
@@ -149,7 +161,8 @@ static void big_ranges_go_in_several_requests(void **state)
     struct place *place = *state;
     size_t size = (20u << 20) + 5;
     suite_put(place->behind, "m/big", size, 3);
-    _cleanup_store_ struct lode_store *store = open_http(tiny_server_url(place->server), "s3cret", false);
+    _cleanup_store_ struct lode_store *store =
+        open_http(tiny_server_url(place->server), "s3cret", false);
     suite_expect(store, "m/big", size, 3);
     assert_int_equal(tiny_server_requests(place->server), 4); /* HEAD, 8 MiB, 8 MiB, the rest */
 }
@@ -157,7 +170,8 @@ static void big_ranges_go_in_several_requests(void **state)
 static void a_server_that_is_gone(void **state)
 {
     struct place *place = new_place(NULL);
-    _cleanup_store_ struct lode_store *store = open_http(tiny_server_url(place->server), "s3cret", false);
+    _cleanup_store_ struct lode_store *store =
+        open_http(tiny_server_url(place->server), "s3cret", false);
     struct lode_store_stat st;
     char byte;
     clear_place(NULL, place);
@@ -168,8 +182,9 @@ static void a_server_that_is_gone(void **state)
 
 static void urls_that_are_no_base(void **state)
 {
-    static const char *const urls[] = {"http:", "http://", "http:///x", "http://user:pass@host/x", "http://host/x?y=1",
-                                       "https://host/x#y"};
+    static const char *const urls[] = {
+        "http:",           "http://", "http:///x", "http://user:pass@host/x", "http://host/x?y=1",
+        "https://host/x#y"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(urls); i++) {
         struct lode_store_config config = {.url = urls[i]};
         struct lode_store *store;
@@ -187,7 +202,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(tokens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(connections_are_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(big_ranges_go_in_several_requests, set_up, tear_down),
-        cmocka_unit_test(a_server_that_is_gone), cmocka_unit_test(urls_that_are_no_base),
+        cmocka_unit_test(a_server_that_is_gone),
+        cmocka_unit_test(urls_that_are_no_base),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed + store_suite_run(makers, LODE_ARRAY_LEN(makers));

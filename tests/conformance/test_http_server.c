@@ -1,5 +1,5 @@
-/* The http store against the real server: an upload attempt's base, then the committed version's. What both sides agreed
- * on is docs/formats/http-store.md. */
+/* The http store against the real server: an upload attempt's base, then the committed
+ * version's. What both sides agreed on is docs/formats/http-store.md. */
 #include "conformance/store_suite_impl.h"
 #include <lode/lode.h>
 #include <pthread.h>
@@ -24,7 +24,8 @@ struct rig {
 static int set_up(void **state)
 {
     struct rig *rig = lode_zalloc(sizeof *rig);
-    snprintf(rig->dir, sizeof rig->dir, "%s/lode-rig-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    snprintf(rig->dir, sizeof rig->dir, "%s/lode-rig-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(rig->dir));
     struct lode_open_options root = {.url = rig->dir};
     struct lode_serve_options options = {.root = &root, .listen = "127.0.0.1:0"};
@@ -54,7 +55,8 @@ static json_t *post(struct rig *rig, const char *path, const char *body, int sta
     char url[512];
     json_t *doc = NULL;
     snprintf(url, sizeof url, "%s%s", lode_server_url(rig->server), path);
-    struct lode_http_ask ask = {.method = "POST", .url = url, .headers = headers, .body = body, .body_len = strlen(body)};
+    struct lode_http_ask ask = {
+        .method = "POST", .url = url, .headers = headers, .body = body, .body_len = strlen(body)};
     OK(lode_http_do(rig->http, &ask, &reply, err));
     if (reply.status != status)
         fail_msg("POST %s: %d %s", path, reply.status, lode_buf_str(&reply.body));
@@ -145,7 +147,8 @@ static void many_ranges_of_a_version(void **state)
     static char room[N][1500];
     struct lode_store_range ranges[N];
     for (int i = 0; i < N; i++)
-        ranges[i] = (struct lode_store_range){i % 50 == 7 ? "missing" : "weights.bin", (uint64_t)i * 1400, 1500, room[i]};
+        ranges[i] = (struct lode_store_range){i % 50 == 7 ? "missing" : "weights.bin",
+                                              (uint64_t)i * 1400, 1500, room[i]};
     struct tally tally;
     struct lode_store_read *read;
     tally_init(&tally, ranges, N);
@@ -216,7 +219,8 @@ static void wrong_parts_are_refused(void **state)
     assert_int_equal(list.n, 0);
     lode_store_unfinished_release(&list);
     FAILS(LODE_NOT_FOUND, lode_store_discard(up, "w", "parts", err));
-    assert_true(lode_store_put(up, "_lode/manifest", "x", 1, true, NULL) < 0); /* the server's own */
+    /* the server's own */
+    assert_true(lode_store_put(up, "_lode/manifest", "x", 1, true, NULL) < 0);
     lode_store_close(up);
 }
 

@@ -10,7 +10,8 @@
 static void *new_file(const struct store_maker *self)
 {
     /* In memory where that can be had: it commits a few thousand times. */
-    char *dir = lode_strdup(access("/dev/shm", W_OK) == 0 ? "/dev/shm/lode-plugin-XXXXXX" : "/tmp/lode-plugin-XXXXXX");
+    char *dir = lode_strdup(access("/dev/shm", W_OK) == 0 ? "/dev/shm/lode-plugin-XXXXXX"
+                                                          : "/tmp/lode-plugin-XXXXXX");
     assert_non_null(mkdtemp(dir));
     return dir;
 }
@@ -66,7 +67,8 @@ int main(void)
     char path[1024];
     snprintf(path, sizeof path, "%s/plugin_blobs.so", build ? build : "build");
     setenv("LODE_PLUGINS", path, 1);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(only_while_it_is_named), cmocka_unit_test(others_are_passed_over)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(only_while_it_is_named),
+                                       cmocka_unit_test(others_are_passed_over)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed + store_suite_run(makers, 1);
 }

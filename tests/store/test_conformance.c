@@ -25,7 +25,8 @@ struct how {
 
 static void *new_dir(const struct store_maker *self)
 {
-    /* The bare store on a disk; under a decorator, which changes nothing about flushing, in memory where that can be. */
+    /* The bare store on a disk; under a decorator, which changes nothing about flushing, in
+     * memory where that can be. */
     const struct how *how = self->arg;
     bool memory = how->decorate && access("/dev/shm", W_OK) == 0;
     char *dir = lode_strdup(memory ? "/dev/shm/lode-store-XXXXXX" : "/tmp/lode-store-XXXXXX");
@@ -55,7 +56,8 @@ static void clear_name(const struct store_maker *self, void *place)
 static struct lode_store *open_store(const struct store_maker *self, void *place, bool read_only)
 {
     const struct how *how = self->arg;
-    struct lode_store_config config = {.url = place, .create = true, .read_only = read_only, .options = how->options};
+    struct lode_store_config config = {
+        .url = place, .create = true, .read_only = read_only, .options = how->options};
     struct lode_store *store = NULL;
     struct lode_err err = {0};
     if (lode_store_open(&config, &store, &err) < 0)
@@ -74,8 +76,10 @@ static struct lode_store *in_retry(struct lode_store *inner)
 /* Bounds low enough to be felt: chunks of 7 kB, three at once. */
 static struct lode_store *in_limit(struct lode_store *inner)
 {
-    static const struct lode_limit_policy policy = {
-        .read_bytes_per_s = 2000u << 20, .write_bytes_per_s = 2000u << 20, .in_flight_bytes = 7000, .in_flight_ops = 3};
+    static const struct lode_limit_policy policy = {.read_bytes_per_s = 2000u << 20,
+                                                    .write_bytes_per_s = 2000u << 20,
+                                                    .in_flight_bytes = 7000,
+                                                    .in_flight_ops = 3};
     struct lode_store *store = NULL;
     assert_int_equal(lode_store_limit(inner, &policy, &store, NULL), 0);
     return store;
@@ -105,9 +109,11 @@ static struct lode_store *in_fault(struct lode_store *inner)
 static struct lode_fault every_other(void *arg, const char *op, const char *key)
 {
     static _Atomic unsigned calls;
-    bool safe = !strcmp(op, "read") || !strcmp(op, "stat") || !strcmp(op, "list") || !strcmp(op, "write_part");
+    bool safe = !strcmp(op, "read") || !strcmp(op, "stat") || !strcmp(op, "list") ||
+                !strcmp(op, "write_part");
     bool fails = safe && atomic_fetch_add(&calls, 1) % 2;
-    return (struct lode_fault){.kind = fails ? LODE_FAULT_FAIL : LODE_FAULT_NONE, .code = LODE_UNAVAILABLE};
+    return (struct lode_fault){.kind = fails ? LODE_FAULT_FAIL : LODE_FAULT_NONE,
+                               .code = LODE_UNAVAILABLE};
 }
 
 static struct lode_store *in_retry_of_fault(struct lode_store *inner)
@@ -126,14 +132,24 @@ static struct lode_store *in_all(struct lode_store *inner)
 
 static const char *const scramble[] = {"scramble", "42", NULL};
 /* One row a store and decorator. */
-#define ROWS(name, place, options)                                                          \
+#define ROWS(name, place, options)                                                                 \
     {name, new_##place, open_store, clear_##place, &(const struct how){options, NULL}},            \
-    {name "+retry", new_##place, open_store, clear_##place, &(const struct how){options, in_retry}}, \
-    {name "+limit", new_##place, open_store, clear_##place, &(const struct how){options, in_limit}}, \
-    {name "+verify", new_##place, open_store, clear_##place, &(const struct how){options, in_verify}}, \
-    {name "+fault", new_##place, open_store, clear_##place, &(const struct how){options, in_fault}}, \
-    {name "+retry+faults", new_##place, open_store, clear_##place, &(const struct how){options, in_retry_of_fault}}, \
-    {name "+all", new_##place, open_store, clear_##place, &(const struct how){options, in_all}}
+        {name "+retry", new_##place, open_store, clear_##place,                                    \
+         &(const struct how){options, in_retry}},                                                  \
+        {name "+limit", new_##place, open_store, clear_##place,                                    \
+         &(const struct how){options, in_limit}},                                                  \
+        {name "+verify", new_##place, open_store, clear_##place,                                   \
+         &(const struct how){options, in_verify}},                                                 \
+        {name "+fault", new_##place, open_store, clear_##place,                                    \
+         &(const struct how){options, in_fault}},                                                  \
+        {name "+retry+faults", new_##place, open_store, clear_##place,                             \
+         &(const struct how){options, in_retry_of_fault}},                                         \
+    {                                                                                              \
+        name "+all", new_##place, open_store, clear_##place, &(const struct how)                   \
+        {                                                                                          \
+            options, in_all                                                                        \
+        }                                                                                          \
+    }
 
 static const struct store_maker makers[] = {
     ROWS("posix", dir, NULL),

@@ -1,5 +1,5 @@
-/* What each decorator adds: retry, limit, verify, and the fault decorator that they are tried with. That they keep the
- * store's own contract is the conformance suite's part. */
+/* What each decorator adds: retry, limit, verify, and the fault decorator that they are tried
+ * with. That they keep the store's own contract is the conformance suite's part. */
 #include "conformance/store_suite_impl.h"
 #include <stdatomic.h>
 #include <pthread.h> /* built under ThreadSanitizer, too */
@@ -16,9 +16,9 @@
 /* ---- a store whose faults a test writes down ---- */
 
 struct script {
-    const char *op;          /* NULL: every */
-    const char *key;         /* NULL: every */
-    int skip, times;         /* calls before the faults, faults */
+    const char *op;  /* NULL: every */
+    const char *key; /* NULL: every */
+    int skip, times; /* calls before the faults, faults */
     struct lode_fault fault;
     _Atomic int seen, hits;
 };
@@ -26,7 +26,8 @@ struct script {
 static struct lode_fault follow(void *arg, const char *op, const char *key)
 {
     struct script *script = arg;
-    bool mine = (!script->op || !strcmp(script->op, op)) && (!script->key || !strcmp(script->key, key));
+    bool mine =
+        (!script->op || !strcmp(script->op, op)) && (!script->key || !strcmp(script->key, key));
     if (!mine)
         return (struct lode_fault){0};
     int n = atomic_fetch_add(&script->seen, 1);
@@ -39,7 +40,8 @@ static struct lode_fault follow(void *arg, const char *op, const char *key)
 static struct lode_store *open_mem(bool scrambled)
 {
     static const char *const options[] = {"scramble", "7", NULL};
-    struct lode_store_config config = {.url = "mem:", .create = true, .options = scrambled ? options : NULL};
+    struct lode_store_config config = {
+        .url = "mem:", .create = true, .options = scrambled ? options : NULL};
     struct lode_store *store = NULL;
     OK(lode_store_open(&config, &store, err));
     return store;
@@ -52,7 +54,8 @@ static struct lode_store *faulty(struct lode_store *inner, struct script *script
     return store;
 }
 
-static struct lode_store *retrying(struct lode_store *inner, unsigned attempts, int64_t base_ms, int64_t budget_ms)
+static struct lode_store *retrying(struct lode_store *inner, unsigned attempts, int64_t base_ms,
+                                   int64_t budget_ms)
 {
     struct lode_retry_policy policy = {attempts, base_ms, base_ms * 4, budget_ms};
     struct lode_store *store = NULL;
@@ -64,11 +67,13 @@ static struct lode_store *retrying(struct lode_store *inner, unsigned attempts, 
 
 static void faults_do_what_they_say(void **state)
 {
-    struct script script = {.op = "write_complete", .times = 1, .fault = {LODE_FAULT_LOST_REPLY, LODE_UNAVAILABLE, 0}};
+    struct script script = {
+        .op = "write_complete", .times = 1, .fault = {LODE_FAULT_LOST_REPLY, LODE_UNAVAILABLE, 0}};
     _cleanup_store_ struct lode_store *store = faulty(open_mem(false), &script);
     FAILS(LODE_UNAVAILABLE, lode_store_put(store, "a", "x", 1, true, err));
     FAILS(LODE_EXISTS, lode_store_put(store, "a", "x", 1, true, err)); /* it was done */
-    script = (struct script){.op = "remove", .times = 1, .fault = {LODE_FAULT_FAIL, LODE_DENIED, 0}};
+    script =
+        (struct script){.op = "remove", .times = 1, .fault = {LODE_FAULT_FAIL, LODE_DENIED, 0}};
     FAILS(LODE_DENIED, lode_store_remove(store, "a", err));
     OK(lode_store_remove(store, "a", err));
     suite_put(store, "b", SIZE, 1);
@@ -92,8 +97,10 @@ static void retry_hides_what_passes(void **state)
 {
     static const char *const ops[] = {"stat", "list", "read", "write_part"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(ops); i++) {
-        struct script script = {.op = ops[i], .times = 3, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
-        _cleanup_store_ struct lode_store *store = retrying(faulty(open_mem(false), &script), 4, 1, 0);
+        struct script script = {
+            .op = ops[i], .times = 3, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
+        _cleanup_store_ struct lode_store *store =
+            retrying(faulty(open_mem(false), &script), 4, 1, 0);
         struct lode_store_page page;
         suite_put(store, "d/a", 100, 1);
         suite_expect(store, "d/a", 100, 1);
@@ -105,13 +112,15 @@ static void retry_hides_what_passes(void **state)
 
 static void retry_ends(void **state)
 {
-    struct script script = {.op = "stat", .times = 1000, .fault = {LODE_FAULT_FAIL, LODE_TIMEOUT, 0}};
+    struct script script = {
+        .op = "stat", .times = 1000, .fault = {LODE_FAULT_FAIL, LODE_TIMEOUT, 0}};
     struct lode_store_stat st;
     char byte;
     _cleanup_store_ struct lode_store *store = retrying(faulty(open_mem(false), &script), 4, 1, 0);
     FAILS(LODE_TIMEOUT, lode_store_stat(store, "a", &st, err));
     assert_int_equal(script.hits, 4);
-    script = (struct script){.op = "read", .times = 1000, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
+    script = (struct script){
+        .op = "read", .times = 1000, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
     FAILS(LODE_UNAVAILABLE, lode_store_pread(store, "a", &byte, 1, 0, err));
     assert_int_equal(script.hits, 4);
 }
@@ -122,7 +131,8 @@ static void retry_keeps_its_budget(void **state)
     struct script script = {.times = 100000, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
     struct lode_store_stat st;
     char byte;
-    _cleanup_store_ struct lode_store *store = retrying(faulty(open_mem(false), &script), 100000, 10, 60);
+    _cleanup_store_ struct lode_store *store =
+        retrying(faulty(open_mem(false), &script), 100000, 10, 60);
     int64_t start = lode_mono_ms();
     FAILS(LODE_UNAVAILABLE, lode_store_stat(store, "a", &st, err));
     assert_true(lode_mono_ms() - start < 2000);
@@ -135,14 +145,16 @@ static void retry_keeps_its_budget(void **state)
 /* What may have been done is not done again; what will not pass is not tried again. */
 static void retry_only_where_it_is_safe(void **state)
 {
-    struct script script = {.op = "write_complete", .times = 1, .fault = {LODE_FAULT_LOST_REPLY, LODE_UNAVAILABLE, 0}};
+    struct script script = {
+        .op = "write_complete", .times = 1, .fault = {LODE_FAULT_LOST_REPLY, LODE_UNAVAILABLE, 0}};
     struct lode_store_stat st;
     _cleanup_store_ struct lode_store *store = retrying(faulty(open_mem(false), &script), 5, 1, 0);
     FAILS(LODE_UNAVAILABLE, lode_store_put(store, "d/a", "x", 1, true, err));
     assert_int_equal(script.seen, 1);
     static const char *const ops[] = {"rename_dir", "remove", "copy"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(ops); i++) {
-        script = (struct script){.op = ops[i], .times = 10, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
+        script = (struct script){
+            .op = ops[i], .times = 10, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
         if (i == 0)
             FAILS(LODE_UNAVAILABLE, lode_store_rename_dir(store, "d", "e", err));
         else if (i == 1)
@@ -159,7 +171,8 @@ static void retry_only_where_it_is_safe(void **state)
 /* Of ten ranges the one that failed is read again, and no other. */
 static void retry_reads_only_what_failed(void **state)
 {
-    struct script script = {.op = "read", .skip = 4, .times = 1, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
+    struct script script = {
+        .op = "read", .skip = 4, .times = 1, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
     _cleanup_store_ struct lode_store *store = retrying(faulty(open_mem(true), &script), 3, 1, 0);
     suite_put(store, "a", SIZE, 1);
     char room[10][BLOCK];
@@ -186,7 +199,8 @@ struct half_store {
 };
 
 static int half_read(struct lode_store *store, const struct lode_store_range *ranges, size_t n,
-                     lode_store_read_done *done, void *arg, struct lode_store_read **out, struct lode_err *err)
+                     lode_store_read_done *done, void *arg, struct lode_store_read **out,
+                     struct lode_err *err)
 {
     struct half_store *self = (struct half_store *)(void *)store;
     bool breaks = self->calls++ == 0;
@@ -196,8 +210,8 @@ static int half_read(struct lode_store *store, const struct lode_store_range *ra
             continue;
         size_t from = ranges[i].len / 4, len = ranges[i].len / 2;
         struct lode_err broken = {0};
-        int r = lode_store_pread(self->wrap.inner, ranges[i].key, (char *)ranges[i].into + from, len,
-                                 ranges[i].offset + from, err);
+        int r = lode_store_pread(self->wrap.inner, ranges[i].key, (char *)ranges[i].into + from,
+                                 len, ranges[i].offset + from, err);
         assert_int_equal(r, 0);
         done(arg, &ranges[i], from, len, NULL);
         lode_err_set(&broken, LODE_UNAVAILABLE, "the connection broke");
@@ -214,7 +228,8 @@ static void half_close(struct lode_store *store)
 /* What came before a range broke is not read again. */
 static void retry_reads_only_what_is_missing(void **state)
 {
-    static const struct lode_store_ops half_ops = {.abi = LODE_STORE_ABI, .scheme = "half", .read = half_read, .close = half_close};
+    static const struct lode_store_ops half_ops = {
+        .abi = LODE_STORE_ABI, .scheme = "half", .read = half_read, .close = half_close};
     struct half_store half = {.calls = 0};
     struct lode_store *inner = open_mem(true);
     suite_put(inner, "a", SIZE, 1);
@@ -237,8 +252,10 @@ static void retry_reads_only_what_is_missing(void **state)
 
 static void retry_can_be_cancelled_in_its_pause(void **state)
 {
-    struct script script = {.op = "read", .times = 100000, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
-    _cleanup_store_ struct lode_store *store = retrying(faulty(open_mem(false), &script), 1000, 100000, 0);
+    struct script script = {
+        .op = "read", .times = 100000, .fault = {LODE_FAULT_FAIL, LODE_UNAVAILABLE, 0}};
+    _cleanup_store_ struct lode_store *store =
+        retrying(faulty(open_mem(false), &script), 1000, 100000, 0);
     suite_put(store, "a", SIZE, 1);
     char room[BLOCK];
     struct lode_store_range range = {"a", 0, BLOCK, room};
@@ -294,7 +311,8 @@ struct in_flight {
     _Atomic size_t ended_ops, ended_bytes, most_ops;
 };
 
-static void slow_done(void *arg, const struct lode_store_range *range, size_t from, size_t len, const struct lode_err *err)
+static void slow_done(void *arg, const struct lode_store_range *range, size_t from, size_t len,
+                      const struct lode_err *err)
 {
     struct in_flight *seen = arg;
     size_t started = atomic_load(&seen->gauge->ops);
@@ -325,7 +343,8 @@ static void limit_bounds_what_is_in_flight(void **state)
     OK(lode_store_read(store, ranges, 100, slow_done, &seen, &read, err));
     OK(lode_store_read_wait(read, err));
     assert_int_equal(seen.ended_bytes, 100 * BLOCK);
-    /* Three chunks of a block fit; what has ended is counted a little late, by whole blocks that came in pieces. */
+    /* Three chunks of a block fit; what has ended is counted a little late, by whole blocks that
+     * came in pieces. */
     assert_in_range(seen.most_ops, 1, 8);
     _cleanup_free_ char *want = suite_bytes(100 * BLOCK, 1);
     assert_memory_equal(room, want, 100 * BLOCK);
@@ -362,9 +381,23 @@ static void verify_passes_what_is_whole(void **state)
         struct verified v;
         verified_open(&v, good, SIZE, scrambled);
         char have[SIZE];
-        static const struct { uint64_t at; size_t len; } ranges[] = {
-            {0, SIZE}, {0, 1}, {SIZE - 1, 1}, {0, BLOCK}, {BLOCK, BLOCK}, {999, 2}, {1, SIZE - 2}, {500, 3000},
-            {BLOCK * 10, 500}, {BLOCK * 10 + 1, 499}, {BLOCK * 9, 1500}, {2 * BLOCK, 10}, {2 * BLOCK + 10, 990},
+        static const struct {
+            uint64_t at;
+            size_t len;
+        } ranges[] = {
+            {0, SIZE},
+            {0, 1},
+            {SIZE - 1, 1},
+            {0, BLOCK},
+            {BLOCK, BLOCK},
+            {999, 2},
+            {1, SIZE - 2},
+            {500, 3000},
+            {BLOCK * 10, 500},
+            {BLOCK * 10 + 1, 499},
+            {BLOCK * 9, 1500},
+            {2 * BLOCK, 10},
+            {2 * BLOCK + 10, 990},
         };
         for (size_t i = 0; i < LODE_ARRAY_LEN(ranges); i++) {
             OK(lode_store_pread(v.store, "m/w", have, ranges[i].len, ranges[i].at, err));
@@ -382,7 +415,10 @@ static void verify_passes_what_is_whole(void **state)
 static void verify_finds_any_flipped_bit(void **state)
 {
     _cleanup_free_ char *bytes = suite_bytes(SIZE, 5);
-    for (size_t at = 0; at < SIZE; at += at % BLOCK == 0 ? 1 : at % BLOCK == 1 ? 498 : at % BLOCK == 499 ? 500 : 1) {
+    for (size_t at = 0; at < SIZE; at += at % BLOCK == 0     ? 1
+                                         : at % BLOCK == 1   ? 498
+                                         : at % BLOCK == 499 ? 500
+                                                             : 1) {
         struct verified v;
         struct lode_err told = {0};
         char have[SIZE], name[64];
@@ -394,7 +430,9 @@ static void verify_finds_any_flipped_bit(void **state)
         assert_non_null(strstr(told.text, "m/w"));
         /* Also by a range that only touches the block. */
         size_t other = at / BLOCK * BLOCK == at ? at + 1 : at / BLOCK * BLOCK;
-        assert_int_equal(lode_store_pread(v.store, "m/w", have, 1, lode_min(other, (size_t)SIZE - 1), NULL), LODE_CORRUPT);
+        assert_int_equal(
+            lode_store_pread(v.store, "m/w", have, 1, lode_min(other, (size_t)SIZE - 1), NULL),
+            LODE_CORRUPT);
         lode_store_close(v.store);
         bytes[at] ^= 1 << (at % 8);
     }
@@ -408,8 +446,9 @@ static void verify_tells_the_rest(void **state)
     struct verified v;
     verified_open(&v, bytes, SIZE, true);
     char room[3][SIZE];
-    struct lode_store_range ranges[] = {
-        {"m/w", 0, 4 * BLOCK, room[0]}, {"m/w", 3 * BLOCK + 1, 1500, room[1]}, {"m/w", 5 * BLOCK, 5500, room[2]}};
+    struct lode_store_range ranges[] = {{"m/w", 0, 4 * BLOCK, room[0]},
+                                        {"m/w", 3 * BLOCK + 1, 1500, room[1]},
+                                        {"m/w", 5 * BLOCK, 5500, room[2]}};
     struct tally tally;
     struct lode_store_read *read;
     tally_init(&tally, ranges, 3);
@@ -453,14 +492,21 @@ static void verify_refuses_a_wrong_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(faults_do_what_they_say), cmocka_unit_test(retry_hides_what_passes),
-        cmocka_unit_test(retry_ends), cmocka_unit_test(retry_keeps_its_budget),
-        cmocka_unit_test(retry_only_where_it_is_safe), cmocka_unit_test(retry_reads_only_what_failed),
+        cmocka_unit_test(faults_do_what_they_say),
+        cmocka_unit_test(retry_hides_what_passes),
+        cmocka_unit_test(retry_ends),
+        cmocka_unit_test(retry_keeps_its_budget),
+        cmocka_unit_test(retry_only_where_it_is_safe),
+        cmocka_unit_test(retry_reads_only_what_failed),
         cmocka_unit_test(retry_reads_only_what_is_missing),
-        cmocka_unit_test(retry_can_be_cancelled_in_its_pause), cmocka_unit_test(limit_keeps_the_rate),
-        cmocka_unit_test(limit_bounds_what_is_in_flight), cmocka_unit_test(verify_passes_what_is_whole),
-        cmocka_unit_test(verify_finds_any_flipped_bit), cmocka_unit_test(verify_tells_the_rest),
-        cmocka_unit_test(verify_refuses_what_is_too_short), cmocka_unit_test(verify_refuses_a_wrong_table),
+        cmocka_unit_test(retry_can_be_cancelled_in_its_pause),
+        cmocka_unit_test(limit_keeps_the_rate),
+        cmocka_unit_test(limit_bounds_what_is_in_flight),
+        cmocka_unit_test(verify_passes_what_is_whole),
+        cmocka_unit_test(verify_finds_any_flipped_bit),
+        cmocka_unit_test(verify_tells_the_rest),
+        cmocka_unit_test(verify_refuses_what_is_too_short),
+        cmocka_unit_test(verify_refuses_a_wrong_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,7 +42,8 @@ static void get_is_bounded(void **state)
     assert_int_equal(lode_store_get(store, "c", &out, &err), LODE_NOT_FOUND);
 }
 
-static int append_key(void *arg, const char *key, const struct lode_store_stat *st, struct lode_err *err)
+static int append_key(void *arg, const char *key, const struct lode_store_stat *st,
+                      struct lode_err *err)
 {
     lode_buf_addf(arg, "%s:%llu ", key, (unsigned long long)st->size);
     return strcmp(key, "stop/here") == 0 ? lode_err_set(err, LODE_CANCELLED, "enough") : 0;
@@ -99,10 +100,18 @@ static void urls(void **state)
 {
     struct lode_store *store = NULL;
     struct lode_err err = {0};
-    static const struct { const char *url; int code; } rows[] = {
-        {"", LODE_INVALID}, {"gopher:x", LODE_INVALID}, {"file:relative", LODE_INVALID},
-        {"file://host/x", LODE_INVALID}, {"file:///tmp/%zz", LODE_INVALID}, {"file:///tmp/a%00b", LODE_INVALID},
-        {"/tmp/lode-store-surely-missing", LODE_NOT_FOUND}, {"/dev/null", LODE_INVALID},
+    static const struct {
+        const char *url;
+        int code;
+    } rows[] = {
+        {"", LODE_INVALID},
+        {"gopher:x", LODE_INVALID},
+        {"file:relative", LODE_INVALID},
+        {"file://host/x", LODE_INVALID},
+        {"file:///tmp/%zz", LODE_INVALID},
+        {"file:///tmp/a%00b", LODE_INVALID},
+        {"/tmp/lode-store-surely-missing", LODE_NOT_FOUND},
+        {"/dev/null", LODE_INVALID},
     };
     for (size_t i = 0; i < LODE_ARRAY_LEN(rows); i++) {
         struct lode_store_config config = {.url = rows[i].url};
@@ -133,7 +142,8 @@ static void plugins_that_cannot_load(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(get_is_bounded), cmocka_unit_test(walks_in_order),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(get_is_bounded),
+                                       cmocka_unit_test(walks_in_order),
                                        cmocka_unit_test(removes_trees), cmocka_unit_test(urls),
                                        cmocka_unit_test(plugins_that_cannot_load)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,8 @@ static char base[64];
 static int clear_base(void **state)
 {
     char command[160];
-    snprintf(command, sizeof command, "rm -rf '%s' '%s.out'; mkdir '%s' '%s.out'", base, base, base, base);
+    snprintf(command, sizeof command, "rm -rf '%s' '%s.out'; mkdir '%s' '%s.out'", base, base, base,
+             base);
     return system(command);
 }
 
@@ -47,8 +48,10 @@ static char *read_text(const char *path)
 static void links_are_never_followed(void **state)
 {
     _cleanup_store_ struct lode_store *store = opened();
-    _cleanup_free_ char *outside = lode_asprintf("%s.out", base), *dir = below("dir"), *file = below("file");
-    _cleanup_free_ char *secret = lode_asprintf("%s.out/secret", base), *inner = below("inner"), *real = below("real/x");
+    _cleanup_free_ char *outside = lode_asprintf("%s.out", base), *dir = below("dir"),
+                        *file = below("file");
+    _cleanup_free_ char *secret = lode_asprintf("%s.out/secret", base), *inner = below("inner"),
+                        *real = below("real/x");
     struct lode_store_stat st;
     struct lode_store_page page;
     char byte;
@@ -75,7 +78,8 @@ static void links_are_never_followed(void **state)
     assert_true(lode_store_remove_tree(store, "dir", NULL, NULL) < 0);
     OK(lode_store_list(store, "", NULL, 10, &page, err));
     for (size_t i = 0; i < page.n; i++)
-        assert_true(!strcmp(page.entries[i].name, "real") || !strcmp(page.entries[i].name, "_staging"));
+        assert_true(!strcmp(page.entries[i].name, "real") ||
+                    !strcmp(page.entries[i].name, "_staging"));
     lode_store_page_release(&page);
     _cleanup_free_ char *text = read_text(secret);
     assert_string_equal(text, "secret");
@@ -218,7 +222,8 @@ static void one_at_a_time_goes_on_with_a_write(void **state)
     lode_store_write_abort(suite_begin(other, "m/w", SIZE, PART, id), false);
 }
 
-/* A crash between link() and the removal of the temporary name: going on would write into the object. */
+/* A crash between link() and the removal of the temporary name: going on would write into the
+ * object. */
 static void a_completed_write_is_not_gone_on_with(void **state)
 {
     killed_while_writing("m/w");
@@ -233,7 +238,8 @@ static void a_completed_write_is_not_gone_on_with(void **state)
     assert_int_equal(access(object, F_OK), 0);
 }
 
-/* A process that was taken for dead wakes up after its staging was published: nothing reaches the published version. */
+/* A process that was taken for dead wakes up after its staging was published: nothing reaches
+ * the published version. */
 static void a_late_write_does_not_reach_what_is_published(void **state)
 {
     _cleanup_store_ struct lode_store *store = opened();
@@ -309,7 +315,8 @@ static void nfs_clear(const struct store_maker *self, void *place)
     lode_sys = &lode_sys_real;
 }
 
-static const struct store_maker nfs[] = {{"posix, as on NFS", nfs_place, nfs_open, nfs_clear, NULL}};
+static const struct store_maker nfs[] = {
+    {"posix, as on NFS", nfs_place, nfs_open, nfs_clear, NULL}};
 
 /* ---- sizes ---- */
 
@@ -370,7 +377,8 @@ static void a_base_is_made(void **state)
 
 int main(void)
 {
-    snprintf(base, sizeof base, "%s/lode-posix-%d", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
+    snprintf(base, sizeof base, "%s/lode-posix-%d",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(links_are_never_followed, clear_base),
         cmocka_unit_test_setup(pipes_do_not_make_it_wait, clear_base),
@@ -381,7 +389,8 @@ int main(void)
         cmocka_unit_test_setup(a_completed_write_is_not_gone_on_with, clear_base),
         cmocka_unit_test_setup(a_late_write_does_not_reach_what_is_published, clear_base),
         cmocka_unit_test_setup(a_batch_over_many_files, clear_base),
-        cmocka_unit_test_setup(modes_are_kept, clear_base), cmocka_unit_test_setup(a_base_is_made, clear_base),
+        cmocka_unit_test_setup(modes_are_kept, clear_base),
+        cmocka_unit_test_setup(a_base_is_made, clear_base),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL) + store_suite_run(nfs, 1);
     char command[160];

@@ -1,5 +1,6 @@
-/* The posix store under every fault: each fallible call of each operation fails once; power is cut after each. The oracle:
- * an object or a directory is absent or whole, what was acknowledged is there, nothing leaks. */
+/* The posix store under every fault: each fallible call of each operation fails once; power is
+ * cut after each. The oracle: an object or a directory is absent or whole, what was acknowledged
+ * is there, nothing leaks. */
 #include "conformance/store_suite_impl.h"
 #include <errno.h>
 #include <stdio.h>
@@ -37,7 +38,8 @@ static struct lode_store *opened(void)
 }
 
 /* Absent or whole; whole if it must be. */
-static void absent_or_whole(struct lode_store *store, const char *key, size_t len, uint64_t seed, bool must)
+static void absent_or_whole(struct lode_store *store, const char *key, size_t len, uint64_t seed,
+                            bool must)
 {
     struct lode_store_stat st;
     int r = lode_store_stat(store, key, &st, NULL);
@@ -81,13 +83,15 @@ static void empty_store(void *arg)
     clear_base();
 }
 
-static int write_parts(struct lode_store *store, struct lode_store_write *write, struct lode_err *err)
+static int write_parts(struct lode_store *store, struct lode_store_write *write,
+                       struct lode_err *err)
 {
     _cleanup_free_ char *bytes = lode_sys_real.malloc(SIZE);
     suite_fill(bytes, SIZE, 1, 0);
     int r = 0;
     for (uint32_t n = 3; r == 0 && n-- > 0;)
-        r = lode_store_write_part(write, n, bytes + n * PART, lode_min((size_t)PART, (size_t)SIZE - n * PART), err);
+        r = lode_store_write_part(write, n, bytes + n * PART,
+                                  lode_min((size_t)PART, (size_t)SIZE - n * PART), err);
     if (r < 0) {
         lode_store_write_abort(write, true);
         return r;
@@ -106,7 +110,8 @@ static int run_write(void *arg, struct lode_err *err)
     return r < 0 ? r : write_parts(store, write, err);
 }
 
-static void check_write(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err)
+static void check_write(void *arg, const struct fault_shot *shot, int result,
+                        const struct lode_err *err)
 {
     _cleanup_store_ struct lode_store *store = opened();
     absent_or_whole(store, "ns/m/v1/weights", SIZE, 1, result == 0);
@@ -121,8 +126,13 @@ static void writes(void **state)
 
 static void writes_survive_power_cuts(void **state)
 {
-    struct fault_scenario s = {"write, then the power goes", empty_store, run_write, check_write, .below = base,
-                               .power_cut = true, .track = base};
+    struct fault_scenario s = {"write, then the power goes",
+                               empty_store,
+                               run_write,
+                               check_write,
+                               .below = base,
+                               .power_cut = true,
+                               .track = base};
     fault_walk(&s);
 }
 
@@ -137,7 +147,8 @@ static int run_put(void *arg, struct lode_err *err)
     return r < 0 ? r : lode_store_put(store, "small/b/c", bytes, sizeof bytes, false, err);
 }
 
-static void check_put(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err)
+static void check_put(void *arg, const struct fault_shot *shot, int result,
+                      const struct lode_err *err)
 {
     _cleanup_store_ struct lode_store *store = opened();
     absent_or_whole(store, "small/a", 100, 2, result == 0);
@@ -147,7 +158,8 @@ static void check_put(void *arg, const struct fault_shot *shot, int result, cons
 
 static void puts_survive_power_cuts(void **state)
 {
-    struct fault_scenario s = {"put", empty_store, run_put, check_put, .below = base, .power_cut = true, .track = base};
+    struct fault_scenario s = {"put",         empty_store,       run_put,      check_put,
+                               .below = base, .power_cut = true, .track = base};
     fault_walk(&s);
 }
 
@@ -173,7 +185,8 @@ static int run_resume(void *arg, struct lode_err *err)
         r = lode_store_unfinished(store, "ns", &list, err);
     if (r < 0)
         return r;
-    struct lode_store_write_opts opts = {.size = SIZE, .part_size = PART, .resume = list.n ? list.items[0].id : NULL};
+    struct lode_store_write_opts opts = {
+        .size = SIZE, .part_size = PART, .resume = list.n ? list.items[0].id : NULL};
     r = lode_store_write_begin(store, "ns/m/v1/weights", &opts, &write, err);
     lode_store_unfinished_release(&list);
     return r < 0 ? r : write_parts(store, write, err);
@@ -203,7 +216,8 @@ static int run_rename(void *arg, struct lode_err *err)
     return r < 0 ? r : lode_store_rename_dir(store, "_staging/a1", "ns/m/v1", err);
 }
 
-static void check_rename(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err)
+static void check_rename(void *arg, const struct fault_shot *shot, int result,
+                         const struct lode_err *err)
 {
     _cleanup_store_ struct lode_store *store = opened();
     struct lode_store_stat st;
@@ -229,8 +243,13 @@ static void renames(void **state)
 
 static void renames_survive_power_cuts(void **state)
 {
-    struct fault_scenario s = {"rename_dir, then the power goes", staged, run_rename, check_rename, .below = base,
-                               .power_cut = true, .track = base};
+    struct fault_scenario s = {"rename_dir, then the power goes",
+                               staged,
+                               run_rename,
+                               check_rename,
+                               .below = base,
+                               .power_cut = true,
+                               .track = base};
     fault_walk(&s);
 }
 
@@ -244,8 +263,11 @@ static void staged_without_a_flush(void *arg)
     assert_int_equal(lode_sys->mkdirat(dir, "_staging", 0755), 0);
     assert_int_equal(lode_sys->mkdirat(dir, "_staging/a1", 0755), 0);
     assert_int_equal(lode_sys->mkdirat(dir, "_staging/a1/_lode", 0755), 0);
-    static const struct { const char *name; size_t len; uint64_t seed; } files[] = {
-        {"_staging/a1/weights", SIZE, 1}, {"_staging/a1/_lode/manifest", 300, 2}};
+    static const struct {
+        const char *name;
+        size_t len;
+        uint64_t seed;
+    } files[] = {{"_staging/a1/weights", SIZE, 1}, {"_staging/a1/_lode/manifest", 300, 2}};
     for (size_t i = 0; i < LODE_ARRAY_LEN(files); i++) {
         _cleanup_free_ char *bytes = suite_bytes(files[i].len, files[i].seed);
         snprintf(path, sizeof path, "%s", files[i].name);
@@ -267,7 +289,8 @@ static void rename_flushes_what_it_publishes(void **state)
     check_rename(NULL, NULL, 0, NULL);
 }
 
-/* Named in the store's own way and renamed at once, with what is known to be flushed not flushed again. */
+/* Named in the store's own way and renamed at once, with what is known to be flushed not flushed
+ * again. */
 static void a_whole_push_survives(void **state)
 {
     fault_install();
@@ -313,7 +336,8 @@ static int run_looks(void *arg, struct lode_err *err)
     if (r == 0)
         r = lode_store_list(store, "d", NULL, 2, &page, err);
     if (r == 0)
-        assert_true(page.n == 2 && !strcmp(page.entries[1].name, "b") && !strcmp(page.next, "b") && st.size == SIZE);
+        assert_true(page.n == 2 && !strcmp(page.entries[1].name, "b") && !strcmp(page.next, "b") &&
+                    st.size == SIZE);
     lode_store_page_release(&page);
     if (r == 0)
         r = lode_store_pread(store, "d/a", have, SIZE, 0, err);
@@ -323,7 +347,8 @@ static int run_looks(void *arg, struct lode_err *err)
     return r;
 }
 
-static void check_objects(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err)
+static void check_objects(void *arg, const struct fault_shot *shot, int result,
+                          const struct lode_err *err)
 {
     _cleanup_store_ struct lode_store *store = opened();
     suite_expect(store, "d/a", SIZE, 1);
@@ -332,7 +357,8 @@ static void check_objects(void *arg, const struct fault_shot *shot, int result, 
 
 static void looks(void **state)
 {
-    struct fault_scenario s = {"stat, list, read", some_objects, run_looks, check_objects, .below = base};
+    struct fault_scenario s = {"stat, list, read", some_objects, run_looks, check_objects,
+                               .below = base};
     walk(&s);
 }
 
@@ -341,7 +367,8 @@ static int run_batch(void *arg, struct lode_err *err)
 {
     _cleanup_store_ struct lode_store *store = NULL;
     char have[3][SIZE], want[SIZE];
-    struct lode_store_range ranges[] = {{"d/a", 0, SIZE, have[0]}, {"d/b", 0, 10, have[1]}, {"d/a", 7, 100, have[2]}};
+    struct lode_store_range ranges[] = {
+        {"d/a", 0, SIZE, have[0]}, {"d/b", 0, 10, have[1]}, {"d/a", 7, 100, have[2]}};
     struct lode_store_read *read = NULL;
     struct tally tally;
     int r = open_base(&store, err);
@@ -362,8 +389,10 @@ static int run_batch(void *arg, struct lode_err *err)
 
 static void batches(void **state)
 {
-    struct fault_scenario s = {"a batch of reads", some_objects, run_batch, check_objects, .below = base,
-                               .kinds = 1u << FAULT_OPEN | 1u << FAULT_READ | 1u << FAULT_STAT};
+    struct fault_scenario s = {
+        "a batch of reads", some_objects,
+        run_batch,          check_objects,
+        .below = base,      .kinds = 1u << FAULT_OPEN | 1u << FAULT_READ | 1u << FAULT_STAT};
     fault_walk(&s);
 }
 
@@ -376,7 +405,8 @@ static int run_copy(void *arg, struct lode_err *err)
     return r < 0 ? r : lode_store_copy(store, "d/a", "e/copy", true, err);
 }
 
-static void check_copy(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err)
+static void check_copy(void *arg, const struct fault_shot *shot, int result,
+                       const struct lode_err *err)
 {
     _cleanup_store_ struct lode_store *store = opened();
     absent_or_whole(store, "e/copy", SIZE, 1, result == 0);
@@ -397,7 +427,8 @@ static int run_remove(void *arg, struct lode_err *err)
     return r < 0 ? r : lode_store_remove_tree(store, "d/c", NULL, err);
 }
 
-static void check_remove(void *arg, const struct fault_shot *shot, int result, const struct lode_err *err)
+static void check_remove(void *arg, const struct fault_shot *shot, int result,
+                         const struct lode_err *err)
 {
     _cleanup_store_ struct lode_store *store = opened();
     absent_or_whole(store, "d/c/x", 10, 3, false);
@@ -409,7 +440,8 @@ static void check_remove(void *arg, const struct fault_shot *shot, int result, c
 
 static void removes(void **state)
 {
-    struct fault_scenario s = {"remove_tree", some_objects, run_remove, check_remove, .below = base};
+    struct fault_scenario s = {"remove_tree", some_objects, run_remove, check_remove,
+                               .below = base};
     walk(&s);
 }
 
@@ -447,7 +479,8 @@ static void a_failed_flush_of_a_directory_poisons(void **state)
     assert_int_equal(fault_fired(), 1);
     fault_disarm();
     suite_expect_missing(store, "d/a");
-    FAILS(LODE_IO, lode_store_put(store, "d/b", "x", 1, true, err)); /* the flush would succeed now: not believed */
+    /* the flush would succeed now: not believed */
+    FAILS(LODE_IO, lode_store_put(store, "d/b", "x", 1, true, err));
     FAILS(LODE_IO, lode_store_rename_dir(store, "d", "e", err));
     suite_expect(store, "d/before", 10, 1);
     lode_store_close(store);
@@ -479,16 +512,26 @@ static void flushes_no_more_than_needed(void **state)
 
 int main(void)
 {
-    snprintf(base, sizeof base, "%s/lode-faults-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    snprintf(base, sizeof base, "%s/lode-faults-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(base))
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes), cmocka_unit_test(writes_survive_power_cuts),
-        cmocka_unit_test(puts_survive_power_cuts), cmocka_unit_test(resumes), cmocka_unit_test(renames),
-        cmocka_unit_test(renames_survive_power_cuts), cmocka_unit_test(rename_flushes_what_it_publishes),
-        cmocka_unit_test(a_whole_push_survives), cmocka_unit_test(looks), cmocka_unit_test(batches),
-        cmocka_unit_test(copies), cmocka_unit_test(removes), cmocka_unit_test(a_failed_flush_of_bytes_drops_them),
-        cmocka_unit_test(a_failed_flush_of_a_directory_poisons), cmocka_unit_test(flushes_no_more_than_needed),
+        cmocka_unit_test(writes),
+        cmocka_unit_test(writes_survive_power_cuts),
+        cmocka_unit_test(puts_survive_power_cuts),
+        cmocka_unit_test(resumes),
+        cmocka_unit_test(renames),
+        cmocka_unit_test(renames_survive_power_cuts),
+        cmocka_unit_test(rename_flushes_what_it_publishes),
+        cmocka_unit_test(a_whole_push_survives),
+        cmocka_unit_test(looks),
+        cmocka_unit_test(batches),
+        cmocka_unit_test(copies),
+        cmocka_unit_test(removes),
+        cmocka_unit_test(a_failed_flush_of_bytes_drops_them),
+        cmocka_unit_test(a_failed_flush_of_a_directory_poisons),
+        cmocka_unit_test(flushes_no_more_than_needed),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     char command[128];
