@@ -82,7 +82,11 @@ void lode_free(void *p)
 
 void *lode_alloc_aligned(size_t alignment, size_t size)
 {
-    return lode_sys->memalign(alignment, size ? size : 1);
+    /* aligned_alloc wants a multiple of the alignment. */
+    size_t whole;
+    if (!lode_add_size(size ? size : 1, alignment - 1, &whole))
+        return NULL;
+    return lode_sys->memalign(alignment, whole & ~(alignment - 1));
 }
 
 void lode_free_secret(char *s)

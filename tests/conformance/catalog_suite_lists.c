@@ -179,7 +179,8 @@ static struct lode_versions list_all(struct lode_catalog *c, struct lode_query q
             fail_msg("%s: %s", q.filter ? q.filter : "", cat_err.text);
         assert_true(p.n <= limit && (p.n == limit || !p.next));
         all.items = lode_realloc_array(all.items, all.n + p.n + 1, sizeof *all.items);
-        memcpy(all.items + all.n, p.items, p.n * sizeof *p.items);
+        if (p.n)
+            memcpy(all.items + all.n, p.items, p.n * sizeof *p.items);
         all.n += p.n;
         lode_free(p.items);
         lode_free(page);

@@ -35,6 +35,7 @@ static void dropped_leaves_nothing(void **state)
     struct lode_store_unfinished_list list;
     OK(lode_store_unfinished(store, "", &list, err));
     assert_int_equal(list.n, 0);
+    lode_store_unfinished_release(&list);
     NEEDS(state, LODE_STORE_LIST);
     struct lode_store_page page;
     OK(lode_store_list(store, "", NULL, 10, &page, err));

@@ -32,6 +32,6 @@ for source in examples/*.c examples/*/*.c; do
         cc -std=gnu11 -Wall -Wextra -Werror -o "$program" "$source" $(pkg-config --cflags --libs lode)
         LODE_HOME=$TMPDIR/root "$program" > "$program.out" 2>&1 || { cat "$program.out"; fail "$source does not run"; }
     else
-        cc -std=gnu11 -Wall -Wextra -Werror -shared -fPIC -o "$program.so" "$source" $(pkg-config --cflags lode)
+        cc -std=gnu11 -Wall -Werror -shared -fPIC -o "$program.so" "$source" $(pkg-config --cflags lode)
     fi
 done
