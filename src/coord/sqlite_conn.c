@@ -23,13 +23,14 @@ static const char *const texts[SQ_N_STMTS] = {
     [SQ_RANGE] =
         "SELECT key, value, created, modified, lease FROM lode_kv WHERE key >= ?1 ORDER BY key",
     [SQ_MODIFIED] = "SELECT modified FROM lode_kv WHERE key = ?1",
-    [SQ_PUT] = "INSERT INTO lode_kv (key, value, created, modified, lease) VALUES (?1, ?2, ?3, ?3, "
-               "?4) ON CONFLICT (key) DO "
-               "UPDATE SET value = excluded.value, modified = excluded.modified, lease = "
-               "excluded.lease RETURNING created",
+    [SQ_PUT] =
+        ("INSERT INTO lode_kv (key, value, created, modified, lease) VALUES (?1, ?2, ?3, ?3, "
+         "?4) ON CONFLICT (key) DO "
+         "UPDATE SET value = excluded.value, modified = excluded.modified, lease = "
+         "excluded.lease RETURNING created"),
     [SQ_DELETE] = "DELETE FROM lode_kv WHERE key = ?1 RETURNING created",
-    [SQ_LOG_ADD] = "INSERT INTO lode_log (id, kind, key, value, created, lease) VALUES (?1, ?2, "
-                   "?3, ?4, ?5, ?6)",
+    [SQ_LOG_ADD] = ("INSERT INTO lode_log (id, kind, key, value, created, lease) VALUES (?1, ?2, "
+                    "?3, ?4, ?5, ?6)"),
     [SQ_LOG_READ] =
         "SELECT id, kind, key, value, created, lease FROM lode_log WHERE id >= ?1 ORDER BY id",
     [SQ_LOG_TRIM] = "DELETE FROM lode_log WHERE id < ?1",
@@ -38,9 +39,9 @@ static const char *const texts[SQ_N_STMTS] = {
         "UPDATE lode_lease SET end_ms = ?2 + ttl_ms WHERE id = ?1 AND boot = ?3 AND end_ms > ?2",
     [SQ_LEASE_ALIVE] = "SELECT 1 FROM lode_lease WHERE id = ?1 AND boot = ?3 AND end_ms > ?2",
     [SQ_LEASE_DROP] = "DELETE FROM lode_lease WHERE id = ?1",
-    [SQ_LEASE_ENDED] = "SELECT id FROM lode_lease WHERE boot = ?1 AND end_ms <= ?2 UNION ALL "
-                       "SELECT id FROM lode_lease WHERE boot < ?1 "
-                       "UNION ALL SELECT id FROM lode_lease WHERE boot > ?1 LIMIT 64",
+    [SQ_LEASE_ENDED] = ("SELECT id FROM lode_lease WHERE boot = ?1 AND end_ms <= ?2 UNION ALL "
+                        "SELECT id FROM lode_lease WHERE boot < ?1 "
+                        "UNION ALL SELECT id FROM lode_lease WHERE boot > ?1 LIMIT 64"),
     [SQ_LEASE_KEYS] = "SELECT key FROM lode_kv WHERE lease = ?1 AND lease <> 0 ORDER BY key",
     [SQ_LEASE_NEXT] = "SELECT min(end_ms) FROM lode_lease WHERE boot = ?1",
     [SQ_LEASE_FOREIGN] = "SELECT 1 FROM lode_lease WHERE boot < ?1 OR boot > ?1 LIMIT 1",
