@@ -169,6 +169,18 @@ static void wakes_before_publishing(void **state)
     check_rival_won("v1");
 }
 
+/* Nobody took it over, but the claim is gone: nothing more may be committed. */
+static void lost_claim(void **state)
+{
+    _cleanup_version_ struct lode_version v = {0};
+    struct lode_attempt *a = cat_stage(cat(), "rank", "v1");
+    cat_write(a, "weights.bin", "v1");
+    lose_claim(a);
+    assert_code(cat_try_finish(a, &v), LODE_LOST_LEASE);
+    OPS(cat())->attempt_close(a);
+    cat_push(cat(), "rank", "v1", NULL);
+}
+
 /* Killed between `publishing` and the commit: the next one rolls it back and wins. */
 static void die(void)
 {
@@ -474,6 +486,7 @@ const struct CMUnitTest *catalog_suite_direct(size_t *n)
                                               cmocka_unit_test(wakes_before_commit),
                                               cmocka_unit_test(wakes_in_between),
                                               cmocka_unit_test(wakes_before_publishing),
+                                              cmocka_unit_test(lost_claim),
                                               cmocka_unit_test(killed_while_publishing),
                                               cmocka_unit_test(lost_answer),
                                               cmocka_unit_test(foreign),

@@ -203,7 +203,7 @@ static bool listed(const struct lode_versions *p, const struct lode_version *v)
 static void check_filter(struct lode_catalog *c, const struct lode_versions *all, const char *text,
                          const char *sort)
 {
-    struct lode_query q = {.filter = text, .sort = sort};
+    const struct lode_query q = {.filter = text, .sort = sort, .deleted = true};
     _cleanup_filter_ struct lode_filter_node *f = NULL;
     _cleanup_versions_ struct lode_versions got = list_all(c, q, 4 + pick(20));
     size_t want = 0;
@@ -229,14 +229,17 @@ static void random_filters(void **state)
     seed = kit_seed();
     for (unsigned i = 0; i < 40; i++)
         push_random(cat(), i);
-    const struct lode_query everything = {0};
+    struct lode_attempt *staged[] = {cat_stage(cat(), "alpha", "s1"), cat_stage(cat(), "rank-1", "s2")};
+    const struct lode_query everything = {.deleted = true};
     _cleanup_versions_ struct lode_versions all = list_all(cat(), everything, 100);
-    assert_int_equal(all.n, 40);
+    assert_int_equal(all.n, 42);
     for (unsigned i = 0; i < FILTERS; i++) {
         _cleanup_buf_ struct lode_buf text = LODE_BUF_INIT(LODE_FILTER_MAX);
         add_filter(&text, pick(5));
         check_filter(cat(), &all, lode_buf_str(&text), sorts[pick(8)]);
     }
+    for (unsigned i = 0; i < 2; i++)
+        OPS(cat())->attempt_close(staged[i]);
 }
 
 /* ---- orders ---- */
