@@ -280,7 +280,7 @@ static int start_job(struct srv_request *request, struct job *job, struct lode_e
     if (r < 0) {
         job->joined = true;
         job_free(job);
-        return r;
+        return r == LODE_UNAVAILABLE ? srv_reply_error(request, 429, r, err) : r;
     }
     r = srv_reply_json(request, 202, doc);
     srv_reply_header(request, "Location", "/v1/jobs/%s", job->id);

@@ -224,17 +224,18 @@ int srv_op_part_put(struct srv_request *request, struct lode_err *err)
 
 int srv_op_complete(struct srv_request *request, struct lode_err *err)
 {
-    uint64_t size = UINT64_MAX;
-    bool if_absent = false;
+    uint64_t size = UINT64_MAX, if_absent = 0;
+    bool asks = false;
     uint32_t mode = 0;
     _cleanup_upload_ struct srv_upload *u = NULL;
     int r = srv_request_arg_u64(request, "size", INT64_MAX, &size, err);
-    r = r < 0 ? r : srv_request_arg_bool(request, "if_absent", &if_absent, err);
+    r = r < 0 ? r : srv_request_arg_u64(request, "if_absent", 1, &if_absent, err);
+    r = r < 0 ? r : srv_request_arg_flag(request, "complete", &asks, err);
     r = r < 0 ? r : read_mode(request, &mode, err);
-    if (r == 0 && (!srv_request_arg(request, "complete") || size == UINT64_MAX))
+    if (r == 0 && (!asks || size == UINT64_MAX))
         r = lode_err_set(err, LODE_INVALID, "say ?complete&size=");
     r = r < 0 ? r : srv_upload_find(request, &u, err);
-    r = r < 0 ? r : srv_upload_complete(u, request->path, size, mode, if_absent, err);
+    r = r < 0 ? r : srv_upload_complete(u, request->path, size, mode, if_absent == 1, err);
     return r < 0 ? r : srv_reply_json(request, 200, json_pack("{s:I}", "size", (json_int_t)size));
 }
 
@@ -263,8 +264,9 @@ int srv_op_parts(struct srv_request *request, struct lode_err *err)
 {
     _cleanup_upload_ struct srv_upload *u = NULL;
     json_t *doc;
-    bool asks = srv_request_arg(request, "parts") != NULL;
-    int r = srv_upload_find(request, &u, err);
+    bool asks = false;
+    int r = srv_request_arg_flag(request, "parts", &asks, err);
+    r = r < 0 ? r : srv_upload_find(request, &u, err);
     if (r == 0 && !asks && strcmp(request->method, "HEAD") == 0)
         return head_object(request, u, err);
     if (r == 0 && !asks)
@@ -276,7 +278,10 @@ int srv_op_parts(struct srv_request *request, struct lode_err *err)
 int srv_op_parts_drop(struct srv_request *request, struct lode_err *err)
 {
     _cleanup_upload_ struct srv_upload *u = NULL;
-    int r = srv_request_arg(request, "parts") ? 0 : lode_err_set(err, LODE_DENIED, "objects are not removed; say ?parts to drop an unfinished one");
+    bool asks = false;
+    int r = srv_request_arg_flag(request, "parts", &asks, err);
+    if (r == 0 && !asks)
+        r = lode_err_set(err, LODE_DENIED, "objects are not removed; say ?parts to drop an unfinished one");
     r = r < 0 ? r : srv_upload_find(request, &u, err);
     r = r < 0 ? r : srv_upload_drop(u, request->path, err);
     return r < 0 ? r : srv_reply_empty(request, 204);
@@ -286,7 +291,9 @@ int srv_op_unfinished(struct srv_request *request, struct lode_err *err)
 {
     _cleanup_upload_ struct srv_upload *u = NULL;
     json_t *doc;
-    int r = srv_upload_find(request, &u, err);
+    bool asks = false;
+    int r = srv_request_arg_flag(request, "unfinished", &asks, err);
+    r = r < 0 ? r : srv_upload_find(request, &u, err);
     r = r < 0 ? r : srv_upload_unfinished(u, &doc, err);
     return r < 0 ? r : srv_reply_json(request, 200, doc);
 }

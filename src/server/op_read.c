@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/name.h"
+#include "base/plant.h"
 #include "model/record.h"
 #include "registry/handle.h"
 #include "server/rooms.h"
@@ -242,6 +243,8 @@ static int answer_version(struct srv_request *request, const struct lode_ref *re
         return r;
     json_t *doc = lode_version_to_json(&v);
     size_t len = 0;
+    if (LODE_PLANTED(renamed_field) && doc)
+        json_object_set_new(doc, "sequence", json_integer((json_int_t)v.seq));
     char *text = doc ? lode_json_text(doc, &len) : NULL;
     json_decref(doc);
     char number[24];

@@ -149,10 +149,20 @@ int srv_request_arg_bool(const struct srv_request *request, const char *key, boo
     const char *s = srv_request_arg(request, key);
     if (!s)
         return 0;
-    bool yes = strcmp(s, "true") == 0 || strcmp(s, "1") == 0;
-    if (!yes && strcmp(s, "false") != 0 && strcmp(s, "0") != 0)
+    bool yes = strcmp(s, "true") == 0;
+    if (!yes && strcmp(s, "false") != 0)
         return lode_err_set(err, LODE_INVALID, "the query parameter %s has to be true or false", key);
     *out = yes;
+    return 0;
+}
+
+/* A parameter that only has to be there: "?parts". */
+int srv_request_arg_flag(const struct srv_request *request, const char *key, bool *out, struct lode_err *err)
+{
+    const char *s = srv_request_arg(request, key);
+    if (s && *s)
+        return lode_err_set(err, LODE_INVALID, "the query parameter %s takes no value", key);
+    *out = s != NULL;
     return 0;
 }
 

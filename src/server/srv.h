@@ -245,6 +245,7 @@ void srv_request_free(struct srv_request *request);
 const char *srv_request_arg(const struct srv_request *request, const char *key); /* NULL if absent */
 int srv_request_arg_u64(const struct srv_request *request, const char *key, uint64_t max, uint64_t *out, struct lode_err *err) lode_must_use;
 int srv_request_arg_bool(const struct srv_request *request, const char *key, bool *out, struct lode_err *err) lode_must_use;
+int srv_request_arg_flag(const struct srv_request *request, const char *key, bool *out, struct lode_err *err) lode_must_use;
 const char *srv_request_header(const struct srv_request *request, const char *name);
 /* The body as an object with no other fields than `allowed` (NULL-ended); an absent body is {}. */
 int srv_request_json(struct srv_request *request, const char *const *allowed, json_t **out, struct lode_err *err) lode_must_use;
