@@ -11,7 +11,7 @@
 #include "server/upload.h"
 #include "server/wait.h"
 
-#define UPLOADS_MAX 4096
+#define UPLOADS_MAX 1024 /* each keeps a claim alive */
 #define IDLE_MS (10ll * 60 * 1000)
 #define SWEEP_MS 5000
 

@@ -1,8 +1,8 @@
 /* Who asks: tokens held in memory, so that a check costs one hash and a binary search.
  *
  * The table is immutable and counted; follow.c replaces it when a `token/` key changes. A request keeps the table it
- * was admitted by. A token of a root is asked for as soon as the root has one; without any only a server that listens
- * on loopback is open. */
+ * was admitted by. Tokens are asked for as soon as the root has one, and ever after, also when the last is taken back;
+ * before that only a server that listens on loopback is open. */
 #include "base/mem.h"
 #include "base/plant.h"
 #include "server/srv.h"
@@ -42,6 +42,8 @@ static int replace(struct srv_auth *auth, struct srv_token_records *records, str
     }
     atomic_init(&table->refs, 1);
     table->records = *records;
+    if (records->n)
+        atomic_store(&auth->guarded, true);
     pthread_rwlock_wrlock(&auth->lock);
     struct srv_auth_table *old = auth->table;
     auth->table = table;
@@ -115,7 +117,7 @@ static const struct srv_token_record *recognise(const struct srv_auth_table *tab
 int srv_auth_check(struct srv_auth *auth, const char *header, bool open, struct srv_caller *out, struct lode_err *err)
 {
     struct srv_auth_table *table = table_ref(auth);
-    if (table->records.n == 0 && open) {
+    if (open && !atomic_load(&auth->guarded)) {
         table_unref(table);
         *out = (struct srv_caller){0};
         return 0;

@@ -53,6 +53,7 @@ struct job_kind {
     const char *name;
     const char *const *params;
     job_run *run;
+    int (*check)(const json_t *params, struct lode_err *err); /* before it is started; NULL: nothing to check */
 };
 
 static struct lode *lode_of(struct job *job)
@@ -81,14 +82,21 @@ static int run_doctor(struct job *job, const struct lode_call *call, char **repo
 }
 
 /* The name alone: a path of the client's has no meaning here, and must not choose where the server writes. */
+static int check_backup(const json_t *params, struct lode_err *err)
+{
+    const char *name = NULL;
+    int r = params ? lode_json_opt_str(params, "name", &name, err) : 0;
+    if (r == 0 && name && !lode_name_ok(name, strlen(name)))
+        r = lode_err_set(err, LODE_INVALID, "%s is no name for a backup; it is written on the server's machine, beside the root", lode_q(name));
+    return r;
+}
+
 static int backup_path(struct job *job, char **out, struct lode_err *err)
 {
     const struct lode_server *server = job->jobs->server;
     const char *name = NULL;
     char stamp[LODE_TIME_TEXT];
     int r = lode_json_opt_str(job->params, "name", &name, err);
-    if (r == 0 && name && !lode_name_ok(name, strlen(name)))
-        r = lode_err_set(err, LODE_INVALID, "%s is no name for a backup; it is written on the server's machine, beside the root", lode_q(name));
     if (r == 0 && !server->lode->dir)
         r = lode_err_set(err, LODE_UNSUPPORTED, "only an embedded root is backed up by its server");
     if (r < 0)
@@ -109,10 +117,10 @@ static const char *const verify_params[] = {"ref", NULL};
 static const char *const backup_params[] = {"name", NULL};
 static const char *const no_params[] = {NULL};
 static const struct job_kind kinds[] = {
-    {"gc", gc_params, run_gc},
-    {"verify", verify_params, run_verify},
-    {"doctor", no_params, run_doctor},
-    {"backup", backup_params, run_backup},
+    {"gc", gc_params, run_gc, NULL},
+    {"verify", verify_params, run_verify, NULL},
+    {"doctor", no_params, run_doctor, NULL},
+    {"backup", backup_params, run_backup, check_backup},
 };
 
 static const struct job_kind *find_kind(const char *name, struct lode_err *err)
@@ -249,6 +257,7 @@ static int make_job(struct srv_request *request, const char *kind, json_t *param
     if (!found)
         return LODE_INVALID;
     int r = params ? lode_json_only(params, found->params, "params", err) : 0;
+    r = r < 0 || !found->check ? r : found->check(params, err);
     if (r < 0)
         return r;
     uint8_t raw[16];

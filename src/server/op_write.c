@@ -205,9 +205,20 @@ int srv_op_token_add(struct srv_request *request, struct lode_err *err)
     return r;
 }
 
+/* Nobody shuts himself out by mistake; and a server always keeps somebody who can make the next token. */
+static int check_own(const struct srv_request *request, struct lode_err *err)
+{
+    const struct srv_token_record *own = request->caller.record;
+    if (!own || (strcmp(own->info.id, request->id) != 0 && strcmp(own->info.name, request->id) != 0))
+        return 0;
+    return lode_err_set(err, LODE_HELD, "%s is the token that asks; remove it with another, or with lode token rm on the server's "
+                        "machine", own->info.name);
+}
+
 int srv_op_token_remove(struct srv_request *request, struct lode_err *err)
 {
-    int r = srv_token_coord_rm(request->server->coord, request->id, err);
+    int r = check_own(request, err);
+    r = r < 0 ? r : srv_token_coord_rm(request->server->coord, request->id, err);
     if (r < 0)
         return r;
     if (srv_auth_reload(&request->server->auth, request->server->coord, NULL) < 0)

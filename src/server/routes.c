@@ -45,7 +45,7 @@ static const struct srv_route routes[] = {
     {"listJobs", "GET", "/v1/jobs", A, SRV_BODY_NONE, NULL, NULL, srv_op_jobs},
     {"startJob", "POST", "/v1/jobs", A, SRV_BODY_JSON, NULL, NULL, srv_op_job_start},
     {"getJob", "GET", "/v1/jobs/{id}", A, SRV_BODY_NONE, "wait", NULL, srv_op_job},
-    {"cancelJob", "DELETE", "/v1/jobs/{id}", A, SRV_BODY_NONE, NULL, NULL, srv_op_job_cancel},
+    {"cancelJob", "POST", "/v1/jobs/{id}/cancel", A, SRV_BODY_NONE, NULL, NULL, srv_op_job_cancel},
     {"listTokens", "GET", "/v1/tokens", A, SRV_BODY_NONE, NULL, NULL, srv_op_tokens},
     {"addToken", "POST", "/v1/tokens", A, SRV_BODY_JSON, NULL, NULL, srv_op_token_add},
     {"removeToken", "DELETE", "/v1/tokens/{id}", A, SRV_BODY_NONE, NULL, NULL, srv_op_token_remove},

@@ -54,6 +54,7 @@ struct srv_token_record;
 struct srv_auth {
     pthread_rwlock_t lock;
     struct srv_auth_table *table; /* guarded by lock */
+    atomic_bool guarded;          /* the root has had a token in this server's life: it is never open again */
 };
 struct srv_caller {
     struct srv_auth_table *table; /* held; NULL for an open root */

@@ -146,6 +146,7 @@ static void taken_back(void **state)
     expect("DELETE", "/v1/tokens/brief", NULL, NULL, 204, NULL);
     expect("GET", "/v1/root", line, NULL, 401, NULL);
     root_refused(lode_token_rm(s.lode, "brief", &err), LODE_NOT_FOUND, &err, "brief");
+    expect("DELETE", "/v1/tokens/admin", NULL, NULL, 409, "held");
     json_t *made = serving_json(&s, "POST", "/v1/tokens", "{\"name\":\"web\",\"scope\":\"read\",\"models\":[\"rank-*\"]}", 201);
     char auth[300];
     snprintf(auth, sizeof auth, "Authorization: Bearer %s\r\n", json_string_value(json_object_get(made, "token")));
