@@ -227,6 +227,27 @@ static void cut_undoes_names(void **state)
     assert_string_equal(text_of("s/f"), "(none)");
 }
 
+static void cut_keeps_a_directory_once(void **state)
+{
+    char to[128];
+    assert_int_equal(mkdir(at("s"), 0755), 0);
+    assert_int_equal(mkdir(at("s/d"), 0755), 0);
+    assert_int_equal(mkdir(at("t"), 0755), 0);
+    make_closed("s/d/f", "f", false);
+    fault_install();
+    fault_track(dir);
+    snprintf(to, sizeof to, "%s/t/d", dir);
+    assert_int_equal(rename(at("s/d"), to), 0);
+    sync_dir("t");
+    fault_power_cut();
+    assert_string_equal(text_of("t/d/f"), "f");
+    assert_string_equal(text_of("s/d/f"), "(none)");
+    snprintf(to, sizeof to, "%s/s/d", dir);
+    assert_int_equal(rename(at("t/d"), to), 0);
+    fault_power_cut();
+    assert_string_equal(text_of("t/d/f"), "f");
+}
+
 static void write_database(const char *synchronous, int rows)
 {
     sqlite3 *db;
@@ -346,6 +367,7 @@ int main(void)
         T(slow_sync),
         T(cut_forgets_the_unsynced),
         T(cut_undoes_names),
+        T(cut_keeps_a_directory_once),
         T(cut_and_databases),
         T(walk_passes_sound_code),
         T(walk_finds_mistakes),

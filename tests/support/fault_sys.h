@@ -15,8 +15,9 @@
  *     fault_power_cut();       rolls dir back to what was synced; close or abandon what was open
  * before The model is the strictest that POSIX allows: a file's bytes and size are durable as of
  * its last fsync or fdatasync (empty if never), a name, its removal and its renaming as of the last
- * fsync of its directory, each directory for itself. Nothing that was not synced survives. One
- * process only: syncs of others are not seen.
+ * fsync of its directory, each directory for itself. Nothing that was not synced survives. (A
+ * directory that was moved is in one place: with the parent that was synced last.) One process
+ * only: syncs of others are not seen.
  *
  * The SQLite VFS "lode" goes through this table, so databases are included; SQLite's memory is too
  * after fault_sqlite_malloc().

@@ -35,6 +35,7 @@ struct node {
     char *target;          /* of a symbolic link */
     struct entry *entries; /* of a directory */
     size_t n_entries;
+    size_t owner;  /* of a directory: the parent whose synced listing had it last */
     char *rebuilt; /* during a cut: where it lies already (hard links) */
 };
 
@@ -139,6 +140,7 @@ static void save_listing(size_t dir, int fd)
             continue;
         size_t child = node_of(dirfd(d), e->d_name);
         struct node *n = &nodes[dir];
+        nodes[child].owner = dir;
         n->entries = more(n->entries, (n->n_entries + 1) * sizeof *n->entries);
         n->entries[n->n_entries++] = (struct entry){strdup(e->d_name), child};
     }
@@ -313,6 +315,10 @@ static void rebuild(size_t i, const char *path)
             die("rebuild", path);
         for (size_t k = 0; k < n->n_entries; k++) {
             char below[PATH_MAX];
+            const struct node *child = &nodes[n->entries[k].node];
+            /* Moved away, its new parent synced: a directory is never in two places. */
+            if (S_ISDIR(child->mode) && child->owner != i)
+                continue;
             snprintf(below, sizeof below, "%s/%s", path, n->entries[k].name);
             rebuild(n->entries[k].node, below);
         }

@@ -16,7 +16,7 @@
  *
  * To repeat one shot alone: LODE_FAULT_SHOT=write:3:28:0 ./the_test (kind:call:error:flags, as it
  * was printed), with LODE_FAULT_TRACE=1 for the stack where the fault hits. LODE_FAULT_SLOW=1
- * tells the shots that take long.
+ * tells the shots that take long; LODE_FAULT_KINDS=sync,rename walks these kinds alone.
  */
 #pragma once
 #include <stdbool.h>
