@@ -223,6 +223,7 @@ static void resumed(void **state)
     struct lode_store_unfinished_list list;
     OK(lode_store_unfinished(store, "", &list, err));
     assert_int_equal(list.n, 0);
+    lode_store_unfinished_release(&list);
     lode_store_close(store);
 }
 
