@@ -225,7 +225,7 @@ void coord_suite_histories(const struct coord_suite *suite, int rounds, bool pro
     uint64_t seed = kit_seed();
     coord_suite_current = suite;
     if (getenv("LODE_TEST_LONG"))
-        rounds *= 50;
+        rounds *= 20;
     for (int i = 0; i < rounds; i++) {
         assert_int_equal(coord_suite_setup(NULL), 0);
         one_history(seed + (uint64_t)i, processes);
