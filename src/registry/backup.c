@@ -115,6 +115,20 @@ static int report(const struct lode_open_options *options, const char *path, con
                               json, err);
 }
 
+/* As it was: the new database goes, the one before comes back. Returns the failure that led here.
+ */
+static int put_back(const char *path, const char *aside, int failed, struct lode_err *err)
+{
+    for (size_t i = 0; i < LODE_ARRAY_LEN(suffixes); i++) {
+        _cleanup_free_ char *left = lode_asprintf("%s%s", path, suffixes[i]);
+        if (left)
+            lode_sys->unlinkat(AT_FDCWD, left, 0);
+    }
+    if (aside && move_database(aside, path, NULL) < 0)
+        lode_err_prefix(err, "the database before is kept as %s", lode_q(aside));
+    return failed;
+}
+
 static int recover_to(const char *backup, const char *path, const struct lode_open_options *options,
                       char **json, struct lode_err *err)
 {
@@ -123,25 +137,15 @@ static int recover_to(const char *backup, const char *path, const struct lode_op
     bool there = lode_sys->fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
     _cleanup_free_ char *aside =
         lode_asprintf("%s.before-%s", path, lode_time_version(lode_now_ms(), stamp));
-    _cleanup_free_ char *refused = lode_asprintf("%s.refused-%s", path, stamp);
-    if (!aside || !refused)
+    if (!aside)
         return lode_err_nomem(err, "a path");
     int r = there ? move_database(path, aside, err) : 0;
     if (r == 0)
         r = lode_coord_sqlite_recover(backup, path, err);
     if (r == 0)
         r = report(options, path, there ? aside : NULL, json, err);
-    if (r < 0 && there) { /* as it was */
-        if (move_database(path, refused, NULL) < 0)
-            return r;
-        if (move_database(aside, path, NULL) < 0)
-            return lode_err_prefix(err, "the database before is kept as %s", lode_q(aside));
-        for (size_t i = 0; i < LODE_ARRAY_LEN(suffixes); i++) {
-            _cleanup_free_ char *left = lode_asprintf("%s%s", refused, suffixes[i]);
-            if (left)
-                lode_sys->unlinkat(AT_FDCWD, left, 0);
-        }
-    }
+    if (r < 0)
+        r = put_back(path, there ? aside : NULL, r, err);
     return r;
 }
 
