@@ -187,6 +187,17 @@ static int count(struct lode_list *l, sqlite3 *db, const struct lode_sql *driver
     return r;
 }
 
+/* A range of the sort field: walking in the sort's order begins and ends with it. */
+static bool in_order(const struct lode_list *l, const struct lode_filter_node *n)
+{
+    const struct lode_field *f = &l->sort.field;
+    if (n->field.kind != f->kind || strcmp(n->field.key, f->key) != 0 || n->op == LODE_FILTER_NE)
+        return false;
+    if (n->op == LODE_FILTER_LIKE)
+        return strcspn(n->values[0].text, "%_\\") > 0;
+    return n->op != LODE_FILTER_ILIKE;
+}
+
 /* The condition whose index finds the fewest candidates, if that is few enough; its SELECT in
  * *best. */
 static int choose_driver(struct lode_list *l, sqlite3 *db, struct lode_sql *best, bool *driven,
@@ -201,6 +212,8 @@ static int choose_driver(struct lode_list *l, sqlite3 *db, struct lode_sql *best
     for (unsigned i = 0; i < c.n; i++) {
         struct lode_sql q;
         int64_t found = most + 1;
+        if (in_order(l, c.items[i]))
+            continue;
         lode_sql_init(&q);
         int r = lode_sql_driver(&q, c.items[i]) ? count(l, db, &q, most, &found, err) : 0;
         if (r == 0 && found <= most) {
