@@ -91,19 +91,22 @@ struct lode_format_ops {
  * ends with NULL and lives as long as the process. NULL where it has none for this ABI. */
 typedef const struct lode_format_ops *const *lode_plugin_format_fn(uint32_t abi);
 
-/* For parsers: see the contract in the library's format/index.h. Adds a tensor that is one raw
- * extent ... */
+/* For parsers. Adds a tensor that is one raw extent. Copies the name (name_len bytes) and the shape.
+ * INVALID where the name is empty or holds NUL or invalid UTF-8, where the elements overflow, or where
+ * `len` is not what shape and type make (OPAQUE takes any); LIMIT over a named limit. `name` and
+ * `direct` of `t` are not read. */
 LODE_API int lode_index_add(struct lode_index_builder *self, const char *name, size_t name_len,
                             const struct lode_tensor *t, struct lode_err *err);
 
-/* ... or n extents of any codec. */
+/* The same for a tensor of n >= 1 extents of any codec; file and offset come from the first. Codec
+ * names are at most 31 bytes. INVALID also where the extents do not add up to `len`. */
 LODE_API int lode_index_add_extents(struct lode_index_builder *self, const char *name,
                                     size_t name_len, const struct lode_tensor *t,
                                     const struct lode_extent *extents, size_t n,
                                     struct lode_err *err);
 
-/* Says that `file` is a shard of the set that `leader` stands for: names must differ within a set.
- */
+/* Says that `file` is a shard of the set that the file `leader` stands for (a *.index.json): names
+ * must differ within a set. */
 LODE_API int lode_index_builder_group(struct lode_index_builder *self, unsigned file,
                                       unsigned leader, struct lode_err *err);
 

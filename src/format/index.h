@@ -14,6 +14,7 @@
  * have).
  */
 #pragma once
+#include <lode/format_ops.h>
 #include <lode/tensor.h>
 #include "base/err.h"
 
@@ -61,22 +62,8 @@ void lode_index_builder_free(struct lode_index_builder *self);
 LODE_DEFINE_CLEANUP(struct lode_index_builder *, lode_index_builder_freep, lode_index_builder_free)
 #define _cleanup_index_builder_ lode_cleanup(lode_index_builder_freep)
 
-/* Adds a tensor that is one raw extent. Copies the name (name_len bytes) and the shape. INVALID
- * where the name is empty or holds NUL or invalid UTF-8, where the elements overflow, or where
- * `len` is not what shape and type make (OPAQUE takes any); LIMIT over a named limit. `name` and
- * `direct` of `t` are not read. */
-int lode_index_add(struct lode_index_builder *self, const char *name, size_t name_len,
-                   const struct lode_tensor *t, struct lode_err *err) lode_must_use;
-
-/* The same for a tensor of n >= 1 extents of any codec; file and offset come from the first. Codec
- * names are at most 31 bytes. INVALID also where the extents do not add up to `len`. */
-int lode_index_add_extents(struct lode_index_builder *self, const char *name, size_t name_len,
-                           const struct lode_tensor *t, const struct lode_extent *extents, size_t n,
-                           struct lode_err *err) lode_must_use;
-
-/* Says that `file` is a shard of the set that the file `leader` stands for (a *.index.json). */
-int lode_index_builder_group(struct lode_index_builder *self, unsigned file, unsigned leader,
-                             struct lode_err *err) lode_must_use;
+/* lode_index_add(), lode_index_add_extents(), lode_index_builder_group(): parsers outside the tree use
+ * them too, so they stand in <lode/format_ops.h>. */
 
 /* Says that `file` was taken for what it looks like, not for its name: where its tensors have names
  * that another group has, it alone takes the longer ones. */
