@@ -1,6 +1,7 @@
 /* lode cat: one file of a version on stdout. */
 #include <errno.h>
 #include <unistd.h>
+#include "base/err.h"
 #include "base/sys.h"
 #include "cli/cli.h"
 
@@ -21,6 +22,10 @@ static int run(const struct cli_args *args, struct lode *lode)
     int r = lode_cat(lode, args->words[0], 0, 0, to_stdout, &write_error, &call, &err);
     if (r < 0 && write_error == EPIPE)
         return CLI_DONE; /* "| head" has seen enough */
+    if (r < 0 && write_error) {
+        errno = write_error;
+        lode_err_sys(&err, "cannot write the result");
+    }
     return r < 0 ? cli_fail(args, &err) : CLI_DONE;
 }
 

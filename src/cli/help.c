@@ -217,25 +217,74 @@ static void complete_options(const struct cli_option *options, const char *befor
         fprintf(out, "%s--%s%s", before, o->name, after);
 }
 
+/* Length of the first word of a command's name: the group of "alias set". */
+static int first_len(const struct cli_command *c)
+{
+    return (int)strcspn(c->name, " ");
+}
+
+static bool same_first(const struct cli_command *a, const struct cli_command *b)
+{
+    return first_len(a) == first_len(b) && strncmp(a->name, b->name, (size_t)first_len(a)) == 0;
+}
+
+/* Is it the first command of the table with its first word? */
+static bool opens_group(const struct cli_command *const *c)
+{
+    return c == cli_commands || !same_first(c[-1], c[0]);
+}
+
+/* The second words of the group that begins at c. */
+static void second_words(const struct cli_command *const *c, FILE *out)
+{
+    for (const struct cli_command *const *d = c; *d && same_first(*c, *d); d++)
+        fprintf(out, "%s%s", d == c ? "" : " ", (*d)->name + first_len(*d) + 1);
+}
+
+/* Between single quotes; `quote` is how the shell writes one there. */
+static void quoted(const char *s, const char *quote, FILE *out)
+{
+    fputc('\'', out);
+    for (; *s; s++) {
+        if (*s == '\'')
+            fputs(quote, out);
+        else
+            fputc(*s, out);
+    }
+    fputc('\'', out);
+}
+
 static void complete_bash(FILE *out)
 {
-    fputs("# bash completion of lode\n_lode() {\n    local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
+    fputs("# bash completion of lode\n_lode() {\n"
+          "    local cur=${COMP_WORDS[COMP_CWORD]} options= words=\n"
           "    case \"${COMP_WORDS[1]-} ${COMP_WORDS[2]-}\" in\n",
           out);
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
-        fprintf(out, "    '%s'*) words='", (*c)->name);
+        fprintf(out, "    '%s'*) options='", (*c)->name);
         complete_options((*c)->options, "", " ", out);
         complete_options(cli_common_options, "", " ", out);
         fputs("' ;;\n", out);
     }
-    fputs("    esac\n    if [ \"$COMP_CWORD\" -eq 1 ]; then words='", out);
-    for (const struct cli_command *const *c = cli_commands; *c; c++)
-        fprintf(out, "%.*s ", (int)strcspn((*c)->name, " "), (*c)->name);
-    fputs("'; fi\n    case $cur in\n    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
-          "    *) if [ \"$COMP_CWORD\" -eq 1 ]; then COMPREPLY=($(compgen -W \"$words\" -- "
-          "\"$cur\"));\n"
-          "       else COMPREPLY=($(compgen -W \"$(lode ls -q 2>/dev/null)\" -- \"$cur\") "
-          "$(compgen -f -- \"$cur\")); fi ;;\n"
+    fputs("    esac\n    case $COMP_CWORD,${COMP_WORDS[1]-} in\n    1,*) words='", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        if (opens_group(c))
+            fprintf(out, "%.*s ", first_len(*c), (*c)->name);
+    }
+    fputs("' ;;\n", out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        if (!opens_group(c) || !(*c)->name[first_len(*c)])
+            continue;
+        fprintf(out, "    2,%.*s) words='", first_len(*c), (*c)->name);
+        second_words(c, out);
+        fputs("' ;;\n", out);
+    }
+    fputs("    esac\n    case $cur in\n"
+          "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$cur\")) ;;\n"
+          "    *) if [ -z \"$words\" ]; then\n"
+          "           COMPREPLY=($(compgen -W \"$(lode ls -q 2>/dev/null)\" -- \"$cur\") "
+          "$(compgen -f -- \"$cur\"))\n"
+          "       else COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")); fi ;;\n"
           "    esac\n}\ncomplete -F _lode lode\n",
           out);
 }
@@ -243,12 +292,25 @@ static void complete_bash(FILE *out)
 static void complete_zsh(FILE *out)
 {
     fputs("#compdef lode\n_lode() {\n    local -a commands\n    commands=(\n", out);
-    for (const struct cli_command *const *c = cli_commands; *c; c++)
-        fprintf(out, "        '%.*s:%s'\n", (int)strcspn((*c)->name, " "), (*c)->name,
-                (*c)->summary);
-    fputs("    )\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n    case "
-          "\"$words[2] $words[3]\" in\n",
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        char line[256];
+        snprintf(line, sizeof line, "%.*s:%s", first_len(*c), (*c)->name, (*c)->summary);
+        fputs("        ", out);
+        if (opens_group(c))
+            quoted(line, "'\\''", out);
+        fputc('\n', out);
+    }
+    fputs("    )\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
+          "    case \"$CURRENT $words[2]\" in\n",
           out);
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        if (!opens_group(c) || !(*c)->name[first_len(*c)])
+            continue;
+        fprintf(out, "    '3 %.*s') compadd -- ", first_len(*c), (*c)->name);
+        second_words(c, out);
+        fputs("; return ;;\n", out);
+    }
+    fputs("    esac\n    case \"$words[2] $words[3]\" in\n", out);
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
         fprintf(out, "    '%s'*) compadd --", (*c)->name);
         complete_options((*c)->options, " ", "", out);
@@ -258,20 +320,34 @@ static void complete_zsh(FILE *out)
     fputs("    esac\n    _files\n}\n_lode \"$@\"\n", out);
 }
 
+static void fish_options(const char *command, int len, const struct cli_option *options, FILE *out)
+{
+    for (const struct cli_option *o = options; o && o->name; o++) {
+        fputs("complete -c lode", out);
+        if (command)
+            fprintf(out, " -n '__fish_seen_subcommand_from %.*s'", len, command);
+        fprintf(out, " -l %s%s -d ", o->name, o->kind == CLI_FLAG ? "" : " -r");
+        quoted(o->help, "\\'", out);
+        fputc('\n', out);
+    }
+}
+
 static void complete_fish(FILE *out)
 {
     fputs("# fish completion of lode\n", out);
     for (const struct cli_command *const *c = cli_commands; *c; c++) {
-        int n = (int)strcspn((*c)->name, " ");
-        fprintf(out, "complete -c lode -n __fish_use_subcommand -a %.*s -d '%s'\n", n, (*c)->name,
-                (*c)->summary);
-        for (const struct cli_option *o = (*c)->options; o && o->name; o++)
-            fprintf(out, "complete -c lode -n '__fish_seen_subcommand_from %.*s' -l %s%s -d '%s'\n",
-                    n, (*c)->name, o->name, o->kind == CLI_FLAG ? "" : " -r", o->help);
+        int n = first_len(*c);
+        if (opens_group(c)) {
+            fprintf(out, "complete -c lode -n __fish_use_subcommand -a %.*s -d ", n, (*c)->name);
+            quoted((*c)->summary, "\\'", out);
+            fputc('\n', out);
+        }
+        if ((*c)->name[n])
+            fprintf(out, "complete -c lode -f -n '__fish_seen_subcommand_from %.*s' -a %s\n", n,
+                    (*c)->name, (*c)->name + n + 1);
+        fish_options((*c)->name, n, (*c)->options, out);
     }
-    for (const struct cli_option *o = cli_common_options; o->name; o++)
-        fprintf(out, "complete -c lode -l %s%s -d '%s'\n", o->name,
-                o->kind == CLI_FLAG ? "" : " -r", o->help);
+    fish_options(NULL, 0, cli_common_options, out);
 }
 
 int cli_completion(const char *shell, FILE *out)

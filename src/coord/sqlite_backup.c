@@ -89,6 +89,11 @@ int lode_sq_copy(sqlite3 *from, const char *to, bool replace, struct lode_err *e
     _cleanup_free_ char *temp = lode_asprintf("%s.%016llx.tmp", to, (unsigned long long)random);
     if (!temp)
         return lode_err_nomem(err, "a path");
+    /* Made here, for SQLite would not say why it cannot. */
+    int fd = lode_sys->openat(AT_FDCWD, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return lode_err_sys(err, "cannot write the copy %s", lode_q(to));
+    lode_sys->close(fd);
     int r = copy_to_temp(from, temp, err);
     if (r == 0)
         r = name_copy(temp, to, replace, err);

@@ -1,6 +1,7 @@
 /* Connections and their kept statements: see coord/sqlite_impl.h. */
 #include <limits.h>
 #include <string.h>
+#include "base/name.h"
 #include "base/mem.h"
 #include "base/plant.h"
 #include "base/sqlite_vfs.h"
@@ -83,6 +84,12 @@ int lode_sqlite_err(struct lode_err *err, sqlite3 *db, const char *what)
                      ? sqlite3_system_errno(db)
                      : 0;
     const char *why = db ? sqlite3_errmsg(db) : "out of memory";
+    /* SQLite tells of the missing -wal, not of why it could not make one. */
+    if (db && primary == SQLITE_CANTOPEN && sqlite3_db_readonly(db, "main") == 1)
+        return lode_err_set(err, LODE_READ_ONLY,
+                            "%s: %s is on a read-only file system, or may not be written by this "
+                            "user; readers too write beside it (-wal, -shm)",
+                            what, lode_q(sqlite3_db_filename(db, "main")));
     if (number && rc != SQLITE_IOERR_NOMEM)
         return lode_err_num(err, number, "%s: %s", what, why);
     return lode_err_set(err, code_of(rc == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : rc), "%s: %s", what,
