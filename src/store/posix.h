@@ -94,6 +94,9 @@ void posix_synced_forget(struct posix_synced *set);
 /* Flushes a directory's entries; a failure poisons the store. */
 int posix_sync_fd(struct posix_store *self, int fd, const char *dir, struct lode_err *err);
 
+/* Flushes the name of directory `dir` and of all above it that are not known to be on disk. */
+int posix_sync_names(struct posix_store *self, const char *dir, struct lode_err *err);
+
 /* Flushes directory `dir` and the names of all directories above it that are not known to be on
  * disk. */
 int posix_sync_chain(struct posix_store *self, int fd, const char *dir, struct lode_err *err);

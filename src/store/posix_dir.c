@@ -225,8 +225,8 @@ int posix_remove(struct lode_store *store, const char *key, struct lode_err *err
                                    : lode_sys->unlinkat(parent, lode_key_leaf(key), 0);
     if (gone < 0)
         return remove_failed(self, key, err);
-    /* What gc has freed must not be there again after a power cut: its record is gone by then. One flush at the top
-     * of a tree is enough for all that was in it. */
+    /* What gc has freed must not be there again after a power cut: its record is gone by then. One
+     * flush at the top of a tree is enough for all that was in it. */
     return S_ISDIR(st.st_mode) ? posix_sync_fd(self, parent, dir, err) : 0;
 }
 
@@ -314,11 +314,15 @@ int posix_rename_dir(struct lode_store *store, const char *from, const char *to,
     r = posix_open_dir(self, from_dir, &from_fd, err);
     if (r == 0)
         r = posix_make_dir(self, to_dir, &to_fd, err);
+    /* The way to the new name is on disk before it is taken: a crash in between keeps the old one.
+     */
+    if (r == 0)
+        r = posix_sync_names(self, to_dir, err);
     if (r < 0)
         return r;
     if (rename_at(from_fd, lode_key_leaf(from), to_fd, lode_key_leaf(to)) < 0)
         return rename_failed(self, from, to, err);
-    r = posix_sync_chain(self, to_fd, to_dir, err);
+    r = posix_sync_fd(self, to_fd, to_dir, err);
     if (r == 0 && strcmp(from_dir, to_dir) != 0)
         r = posix_sync_fd(self, from_fd, from_dir, err);
     return r;

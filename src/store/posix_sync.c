@@ -156,7 +156,7 @@ static int sync_name(struct posix_store *self, const char *dir, const struct sta
 
 /* From the top down: a name is remembered only after those above it, so a remembered one ends
  * the walk up. */
-static int sync_names(struct posix_store *self, const char *dir, struct lode_err *err)
+int posix_sync_names(struct posix_store *self, const char *dir, struct lode_err *err)
 {
     if (!*dir)
         return 0;
@@ -172,14 +172,14 @@ static int sync_names(struct posix_store *self, const char *dir, struct lode_err
     _cleanup_free_ char *above = lode_strndup(dir, lode_key_parent(dir));
     if (!above)
         return lode_err_nomem(err, "a path");
-    r = sync_names(self, above, err);
+    r = posix_sync_names(self, above, err);
     return r < 0 ? r : sync_name(self, dir, &st, err);
 }
 
 int posix_sync_chain(struct posix_store *self, int fd, const char *dir, struct lode_err *err)
 {
     int r = posix_sync_fd(self, fd, dir, err);
-    return r < 0 ? r : sync_names(self, dir, err);
+    return r < 0 ? r : posix_sync_names(self, dir, err);
 }
 
 /* ---- a whole tree ---- */
