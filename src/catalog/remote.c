@@ -138,6 +138,8 @@ static int ask_http(struct lode_remote *self, struct lode_remote_ask *ask, struc
     _cleanup_free_ char *url = lode_asprintf("%s%s", self->url, lode_buf_str(&ask->path));
     _cleanup_free_ char *body = ask->body ? lode_json_text(ask->body, NULL) : NULL;
     char revision[48];
+    if (ask->infinite)
+        return lode_err_set(err, LODE_INVALID, "a metric has to be finite");
     const char *headers[] = {revision, body ? "Content-Type: application/json" : NULL, NULL};
     if (!url || ask->failed || ask->path.failed || (ask->body && !body))
         return lode_err_nomem(err, "a request");

@@ -25,6 +25,7 @@ struct lode_remote_ask {
     bool has_query;
     json_t *body;                      /* owned; NULL: none */
     bool failed;                       /* out of memory */
+    bool infinite;                     /* a metric that JSON cannot say, and no catalog takes */
 };
 #define LODE_REMOTE_ASK(method_) {.method = (method_), .path = LODE_BUF_INIT(64u << 10)}
 void lode_remote_ask_release(struct lode_remote_ask *ask);

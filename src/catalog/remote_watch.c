@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/name.h"
 #include "catalog/remote.h"
 #include "io/sse.h"
 #include "model/record.h"
@@ -174,6 +175,9 @@ int lode_remote_watch(struct lode_catalog *self, enum lode_watch_scope scope, co
                       const char *from_event, struct lode_catalog_watch **out, struct lode_err *err)
 {
     struct lode_remote *remote = lode_remote_of(self);
+    /* A header's value loses spaces at its ends on the way, so what is no id is found here. */
+    if (from_event && (!*from_event || strspn(from_event, "0123456789:.") != strlen(from_event) || strlen(from_event) >= ID_MAX))
+        return lode_err_set(err, LODE_INVALID, "%s is no event; events look like 1:4711.2", lode_q(from_event));
     struct lode_catalog_watch *w = lode_zalloc(sizeof(*w));
     if (!w)
         return lode_err_nomem(err, "a watch");

@@ -50,6 +50,9 @@ void lode_remote_notes(struct lode_remote_ask *ask, const struct lode_tag *tags,
                        size_t n_metrics)
 {
     json_t *t = json_object(), *m = json_object();
+    for (size_t i = 0; i < n_metrics; i++)
+        ask->infinite |= isinf(metrics[i].value) != 0;
+    n_metrics = ask->infinite ? 0 : n_metrics;
     for (size_t i = 0; i < n_tags; i++)
         ask->failed |= json_object_set_new(t, tags[i].key, tags[i].value ? json_string(tags[i].value) : json_null()) < 0;
     for (size_t i = 0; i < n_metrics; i++)

@@ -81,11 +81,25 @@ static int run_doctor(struct job *job, const struct lode_call *call, char **repo
     return lode_doctor(lode_of(job), report, err);
 }
 
+static int check_gc(const json_t *params, struct lode_err *err)
+{
+    int64_t grace_ms;
+    bool dry_run;
+    int r = lode_json_opt_i64(params, "grace_ms", &grace_ms, err);
+    return r < 0 ? r : lode_json_opt_bool(params, "dry_run", &dry_run, err);
+}
+
+static int check_verify(const json_t *params, struct lode_err *err)
+{
+    const char *ref;
+    return lode_json_opt_str(params, "ref", &ref, err);
+}
+
 /* The name alone: a path of the client's has no meaning here, and must not choose where the server writes. */
 static int check_backup(const json_t *params, struct lode_err *err)
 {
     const char *name = NULL;
-    int r = params ? lode_json_opt_str(params, "name", &name, err) : 0;
+    int r = lode_json_opt_str(params, "name", &name, err);
     if (r == 0 && name && !lode_name_ok(name, strlen(name)))
         r = lode_err_set(err, LODE_INVALID, "%s is no name for a backup; it is written on the server's machine, beside the root", lode_q(name));
     return r;
@@ -117,8 +131,8 @@ static const char *const verify_params[] = {"ref", NULL};
 static const char *const backup_params[] = {"name", NULL};
 static const char *const no_params[] = {NULL};
 static const struct job_kind kinds[] = {
-    {"gc", gc_params, run_gc, NULL},
-    {"verify", verify_params, run_verify, NULL},
+    {"gc", gc_params, run_gc, check_gc},
+    {"verify", verify_params, run_verify, check_verify},
     {"doctor", no_params, run_doctor, NULL},
     {"backup", backup_params, run_backup, check_backup},
 };
@@ -257,7 +271,7 @@ static int make_job(struct srv_request *request, const char *kind, json_t *param
     if (!found)
         return LODE_INVALID;
     int r = params ? lode_json_only(params, found->params, "params", err) : 0;
-    r = r < 0 || !found->check ? r : found->check(params, err);
+    r = r < 0 || !params || !found->check ? r : found->check(params, err);
     if (r < 0)
         return r;
     uint8_t raw[16];

@@ -78,3 +78,16 @@ int srv_notes_read(const json_t *body, struct srv_notes *out, struct lode_err *e
     *out = notes;
     return 0;
 }
+
+void srv_notes_drop_removals(struct srv_notes *notes)
+{
+    size_t tags = 0, metrics = 0;
+    for (size_t i = 0; i < notes->n_tags; i++)
+        if (notes->tags[i].value)
+            notes->tags[tags++] = notes->tags[i];
+    for (size_t i = 0; i < notes->n_metrics; i++)
+        if (!isnan(notes->metrics[i].value))
+            notes->metrics[metrics++] = notes->metrics[i];
+    notes->n_tags = tags;
+    notes->n_metrics = metrics;
+}

@@ -121,6 +121,7 @@ int srv_op_stage(struct srv_request *request, struct lode_err *err)
     r = r < 0 ? r : read_facts(body, &wanted, &why, err);
     r = r < 0 ? r : read_aliases(json_object_get(body, "aliases"), aliases, &wanted.n_aliases, err);
     r = r < 0 ? r : srv_notes_read(body, &notes, err);
+    srv_notes_drop_removals(&notes);
     wanted.tags = notes.tags;
     wanted.n_tags = notes.n_tags;
     wanted.metrics = notes.metrics;

@@ -270,7 +270,7 @@ static void uploads(void **state)
 
 static void abandoned(void **state)
 {
-    struct up u = stage("{}");
+    struct up u = stage("{\"tags\":{\"none\":null},\"metrics\":{\"none\":null}}");
     char url[128];
     assert_int_equal(put(&u, "a", 0, "x", 1), 204);
     snprintf(url, sizeof url, "/v1/attempts/%s", u.id);
