@@ -253,7 +253,8 @@ static int try_commit(struct lode_attempt *a, struct lode_version *out, struct l
     r = r < 0 ? r : run_commit(a, &m, &to, err);
     if (r != 0)
         return r;
-    a->done = true; /* whatever fails from here on: there is nothing to give up any more */
+    /* Whatever fails from here on: there is nothing to give up any more. */
+    a->done = !LODE_PLANTED(catalog_moves_unfenced);
     return lode_direct_show(a->d, &to, &m, out, err);
 }
 
