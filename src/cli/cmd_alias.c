@@ -137,6 +137,8 @@ static int print_journal(const struct cli_args *args, struct lode_journal *p)
         status = cli_print_json(lode_journal_to_json(p));
     for (size_t i = 0; !cli_json(args) && i < p->n; i++)
         cli_print_entry(&p->items[i], stdout);
+    if (p->n == 0 && !cli_json(args) && !cli_quiet(args))
+        fputs("No changes.\n", stderr);
     if (!cli_json(args) && p->next && !cli_quiet(args))
         fprintf(stderr, "There are more: --page '%s'\n", p->next);
     lode_journal_release(p);
@@ -154,6 +156,10 @@ static int show_log(const struct cli_args *args, struct lode *lode, const char *
         return status;
     if (lode_log_entries(lode, model, alias, limit, cli_value(args, "page"), &p, &err) < 0)
         return cli_fail(args, &err);
+    struct lode_model_info m = {0};
+    if (p.n == 0 && model && lode_show_model(lode, model, &m, &err) < 0)
+        return cli_fail(args, &err);
+    lode_model_info_release(&m);
     return print_journal(args, &p);
 }
 

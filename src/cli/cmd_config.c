@@ -67,10 +67,13 @@ static int run_ls(const struct cli_args *args)
         json_array_append_new(list, context_json(name, &c, is_current));
         context_row(table, name, &c, is_current);
     }
-    cli_table_print(table, cli_json(args) ? NULL : stdout);
+    bool none = json_array_size(list) == 0;
+    cli_table_print(table, cli_json(args) || none ? NULL : stdout);
     if (cli_json(args))
         return cli_print_json(json_pack("{s:s,s:o}", "path", config.path, "contexts", list));
     json_decref(list);
+    if (none && !cli_quiet(args))
+        fputs("No contexts. 'lode config set NAME --url URL' adds one.\n", stderr);
     return CLI_DONE;
 }
 

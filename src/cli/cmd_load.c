@@ -59,7 +59,7 @@ static int show(const struct cli_args *args, const struct lode_model *m)
     lode_model_stats(m, &s);
     if (cli_json(args))
         return print_json(m, &s);
-    if (!cli_quiet(args))
+    if (!cli_quiet(args) && lode_model_count(m) > 0)
         print_table(m);
     printf("%zu tensor%s, %s in %.3f s (%s/s), %s, %s\n", lode_model_count(m),
            cli_plural(lode_model_count(m)), cli_bytes(s.bytes, bytes), s.seconds,

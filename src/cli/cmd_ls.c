@@ -49,11 +49,23 @@ static int list_models(const struct cli_args *args, struct lode *lode,
     for (size_t i = 0; cli_quiet(args) && !cli_json(args) && i < p.n; i++)
         puts(cli_model_name(p.items[i].ns, p.items[i].name, name));
     if (p.n == 0 && !cli_json(args) && !cli_quiet(args))
-        fputs("No models. 'lode push NAME PATH' publishes one.\n", stderr);
+        fputs(o->filter ? "No model fits the filter.\n"
+                        : "No models. 'lode push NAME PATH' publishes one.\n",
+              stderr);
     if (!cli_json(args))
         more(args, p.next);
     lode_models_release(&p);
     return status;
+}
+
+/* An empty list of a model's versions may mean that there is no such model: then that is said. */
+static int check_model(const struct cli_args *args, struct lode *lode, const char *model)
+{
+    struct lode_model_info m = {0};
+    struct lode_err err = {0};
+    int r = model ? lode_show_model(lode, model, &m, &err) : 0;
+    lode_model_info_release(&m);
+    return r < 0 ? cli_fail(args, &err) : CLI_DONE;
 }
 
 static int list_versions(const struct cli_args *args, struct lode *lode, const char *model,
@@ -65,6 +77,8 @@ static int list_versions(const struct cli_args *args, struct lode *lode, const c
     int status = CLI_DONE;
     if (lode_ls_versions(lode, model, o, &p, &err) < 0)
         return cli_fail(args, &err);
+    if (p.n == 0 && (status = check_model(args, lode, model)) != CLI_DONE)
+        return status;
     if (cli_json(args))
         status = cli_print_json(lode_versions_to_json(&p));
     else if (!cli_quiet(args) && p.n)
@@ -73,7 +87,7 @@ static int list_versions(const struct cli_args *args, struct lode *lode, const c
         printf("%s%s%s\n", model ? "" : cli_model_name(p.items[i].ns, p.items[i].name, name),
                model ? "" : "@", p.items[i].version);
     if (p.n == 0 && !cli_json(args) && !cli_quiet(args))
-        fputs("No such versions.\n", stderr);
+        fputs("No versions.\n", stderr);
     if (!cli_json(args))
         more(args, p.next);
     lode_versions_release(&p);

@@ -88,7 +88,9 @@ static int print_tokens(const struct cli_args *args, const struct lode_tokens *a
         return cli_print_json(json_pack("{s:o}", "tokens", list));
     }
     json_decref(list);
-    cli_table_print(table, stdout);
+    cli_table_print(table, all->n ? stdout : NULL);
+    if (all->n == 0 && !cli_quiet(args))
+        fputs("No tokens. 'lode token add NAME' makes one.\n", stderr);
     return CLI_DONE;
 }
 

@@ -31,6 +31,21 @@ static const struct cli_command *find(const char *first, const char *second)
     return NULL;
 }
 
+/* The commands that begin with this word; false when there is none. */
+static bool help_group(const char *word)
+{
+    size_t n = strlen(word), found = 0;
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        if (strncmp((*c)->name, word, n) == 0 && (*c)->name[n] == ' ') {
+            char left[80];
+            snprintf(left, sizeof left, "%s %s", (*c)->name, (*c)->args);
+            printf("  lode %-26s %s\n", left, (*c)->summary);
+            found++;
+        }
+    }
+    return found > 0;
+}
+
 static int run_help(const struct cli_args *args)
 {
     const char *man = cli_value(args, "man"), *shell = cli_value(args, "completion");
@@ -43,6 +58,8 @@ static int run_help(const struct cli_args *args)
         return CLI_DONE;
     }
     const struct cli_command *c = find(args->words[0], args->n_words > 1 ? args->words[1] : NULL);
+    if (!c && args->n_words == 1 && help_group(args->words[0]))
+        return CLI_DONE;
     if (!c)
         return cli_usage(NULL, "no command '%s'; 'lode help' lists them", args->words[0]);
     cli_help(c, stdout);

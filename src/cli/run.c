@@ -7,16 +7,14 @@
 #include "cli/cli.h"
 
 /* A result that did not reach stdout (a full disk behind a redirection) is a failure, not a
- * success. */
+ * success; a reader that has seen enough (| head) is none. */
 static int flushed(int status)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE)
         return status;
     struct lode_err err = {0};
-    if (errno != EPIPE) {
-        lode_err_sys(&err, "cannot write the result");
-        cli_fail(NULL, &err);
-    }
+    lode_err_sys(&err, "cannot write the result");
+    cli_fail(NULL, &err);
     return status ? status : CLI_FAILED;
 }
 
