@@ -63,16 +63,26 @@ static void new_stage(const struct lode_progress *p, int64_t now)
         fprintf(stderr, p->total ? "%s: %s\n" : "%s%.0s\n", p->stage, cli_bytes(p->total, total));
 }
 
+static void draw_speed(const struct lode_progress *p, int64_t ms)
+{
+    char rate[CLI_TEXT];
+    bool ended = p->done >= p->total;
+    double speed = (double)(p->done - bar.started_bytes) * 1000 / (double)ms;
+    if (speed < 1 || (ms < 200 && !ended))
+        return; /* too early to tell */
+    fprintf(stderr, "  %s/s", cli_bytes((uint64_t)speed, rate));
+    int left = ended ? 0 : (int)((double)(p->total - p->done) / speed);
+    if (!ended)
+        fprintf(stderr, "  %d:%02d left", left / 60, left % 60);
+}
+
 static void draw(const struct lode_progress *p, int64_t now)
 {
-    char done[CLI_TEXT], total[CLI_TEXT], rate[CLI_TEXT];
-    double seconds = (double)(now - bar.started_ms) / 1000;
-    double speed = seconds > 0.2 ? (double)(p->done - bar.started_bytes) / seconds : 0;
+    char done[CLI_TEXT], total[CLI_TEXT];
     int percent = p->total ? (int)(100.0 * (double)p->done / (double)p->total) : 0;
-    int left = speed > 0 && p->total > p->done ? (int)((double)(p->total - p->done) / speed) : 0;
-    fprintf(stderr, "\r%-9s %3d%%  %s of %s  %s/s  %d:%02d left", bar.stage, percent,
-            cli_bytes(p->done, done), cli_bytes(p->total, total), cli_bytes((uint64_t)speed, rate),
-            left / 60, left % 60);
+    fprintf(stderr, "\r%-9s %3d%%  %s of %s", bar.stage, percent, cli_bytes(p->done, done),
+            cli_bytes(p->total, total));
+    draw_speed(p, lode_max(now - bar.started_ms, 1));
     if (p->files_total > 1)
         fprintf(stderr, "  %llu/%llu files", (unsigned long long)p->files_done,
                 (unsigned long long)p->files_total);
