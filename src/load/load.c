@@ -166,7 +166,8 @@ static int map_file(struct run *run, unsigned file, struct lode_err *err)
                             (unsigned long long)st.st_size, (unsigned long long)f->size);
     if ((r = check_file(run, file, fd, &st, err)) < 0)
         return r;
-    /* Private and writable: a consumer that writes (torch, DLPack) gets a copy of that page and never the file. */
+    /* Private and writable: a consumer that writes (torch, DLPack) gets a copy of that page and
+     * never the file. */
     void *base = lode_sys->mmap(NULL, (size_t)f->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
     if (base == MAP_FAILED)
         return lode_err_sys(err, "cannot map %s", lode_q(f->path));

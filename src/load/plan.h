@@ -13,8 +13,9 @@
 #include "base/err.h"
 
 #define LODE_PLAN_PAGE 4096u
-#define LODE_PLAN_GAP (64u << 10) /* bytes not wanted that cost less to read than another request  \
-                                   */
+#define LODE_PLAN_GAP                                                                              \
+    (64u << 10) /* bytes not wanted that cost less to read than another request                    \
+                 */
 
 struct lode_plan_range {
     unsigned file;
