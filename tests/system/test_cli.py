@@ -234,7 +234,7 @@ def checks(w):
     path.write_text("[]\n")
     holds("NOT clean", w.lode("verify", "rank@1", rc=1))
     holds("config.json", w.err)
-    w.fails("cat", "rank@1/config.json", says="config.json") if w.kind == "embedded" else None
+    w.fails("cat", "rank@1/config.json", says="config.json")
 
 
 @both
