@@ -25,6 +25,7 @@ static int run(struct lode_load *load, struct lode_bytes *bytes, struct lode_mod
     load->bytes = bytes;
     if (r == 0)
         r = lode_load_run(load, out, err);
+    load->bytes = NULL;
     lode_bytes_release(bytes);
     return r;
 }

@@ -2,6 +2,7 @@
  * the model's kept answers before it is acknowledged, so that its author reads it at once (cache.c). */
 #include <string.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/name.h"
 #include "model/record.h"
@@ -195,7 +196,7 @@ int srv_op_token_add(struct srv_request *request, struct lode_err *err)
     if (r < 0)
         return r;
     if (srv_auth_reload(&request->server->auth, request->server->coord, NULL) < 0)
-        r = 0; /* the watch brings it in a moment */
+        lode_log_debug("the new token is known when the watch tells of it");
     json_t *doc = token_json(&info);
     json_object_set_new(doc, "token", json_string(secret));
     lode_free_secret(secret);
@@ -222,6 +223,6 @@ int srv_op_token_remove(struct srv_request *request, struct lode_err *err)
     if (r < 0)
         return r;
     if (srv_auth_reload(&request->server->auth, request->server->coord, NULL) < 0)
-        r = 0;
+        lode_log_debug("the token ends when the watch tells of it");
     return srv_reply_empty(request, 204);
 }

@@ -123,8 +123,9 @@ int http_write_begin(struct lode_store *store, const char *key,
     self->part_size = opts->part_size;
     self->size = opts->size;
     self->mode = opts->mode & 0777;
-    r = self->key ? 0 : lode_err_nomem(err, "a key");
-    if (r == 0 && opts->resume)
+    if (!self->key)
+        r = lode_err_nomem(err, "a key");
+    else if (opts->resume)
         r = resume(self, opts->resume, err);
     if (r < 0) {
         write_free(self);
