@@ -1,8 +1,10 @@
-/* The C library in one page: publish a model with a metric, promote it, find it again and use a tensor of it.
+/* The C library in one page: publish a model with a metric, promote it, find it again and use a
+ * tensor of it.
  *
  *     cc publish_and_load.c $(pkg-config --cflags --libs lode) && ./a.out
  *
- * Works on the default root (LODE_URL, else ~/.lode): name a server in LODE_URL and nothing else changes.
+ * Works on the default root (LODE_URL, else ~/.lode): name a server in LODE_URL and nothing else
+ * changes.
  */
 #include <lode/lode.h>
 #include <stdint.h>

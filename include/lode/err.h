@@ -2,7 +2,8 @@
  *
  * Every function that can fail returns 0 or one of these negative numbers, and explains itself in a
  * `struct lode_err`: what failed, on what (model, version, file, block, host), why, and what to do.
- * The numbers are part of the ABI and of the REST API (as lower-case names): never reused, never changed.
+ * The numbers are part of the ABI and of the REST API (as lower-case names): never reused, never
+ * changed.
  */
 #pragma once
 #include <stddef.h>
@@ -55,7 +56,8 @@ struct lode_err {
     char text[LODE_ERR_TEXT_MAX]; /* one line, UTF-8, no secrets */
 };
 
-/* "not_found" for LODE_NOT_FOUND, "ok" for 0; "internal" for a number that is none of ours. Never NULL. */
+/* "not_found" for LODE_NOT_FOUND, "ok" for 0; "internal" for a number that is none of ours. Never
+ * NULL. */
 LODE_API const char *lode_code_name(int code);
 
 /* The general meaning of a code, for when no message is at hand. Never NULL. */

@@ -91,10 +91,10 @@ struct lode_format_ops {
  * ends with NULL and lives as long as the process. NULL where it has none for this ABI. */
 typedef const struct lode_format_ops *const *lode_plugin_format_fn(uint32_t abi);
 
-/* For parsers. Adds a tensor that is one raw extent. Copies the name (name_len bytes) and the shape.
- * INVALID where the name is empty or holds NUL or invalid UTF-8, where the elements overflow, or where
- * `len` is not what shape and type make (OPAQUE takes any); LIMIT over a named limit. `name` and
- * `direct` of `t` are not read. */
+/* For parsers. Adds a tensor that is one raw extent. Copies the name (name_len bytes) and the
+ * shape. INVALID where the name is empty or holds NUL or invalid UTF-8, where the elements
+ * overflow, or where `len` is not what shape and type make (OPAQUE takes any); LIMIT over a named
+ * limit. `name` and `direct` of `t` are not read. */
 LODE_API int lode_index_add(struct lode_index_builder *self, const char *name, size_t name_len,
                             const struct lode_tensor *t, struct lode_err *err);
 

@@ -62,8 +62,8 @@ char *lode_time_rfc3339(int64_t ms, char out[LODE_TIME_TEXT])
     int millis;
     struct tm tm = calendar(ms, &millis);
     /* not strftime: its %Y writes the year 506 with three digits */
-    snprintf(out, LODE_TIME_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-             tm.tm_hour, tm.tm_min, tm.tm_sec, millis);
+    snprintf(out, LODE_TIME_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
+             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, millis);
     return out;
 }
 
@@ -71,8 +71,8 @@ char *lode_time_version(int64_t ms, char out[LODE_TIME_TEXT])
 {
     int millis;
     struct tm tm = calendar(ms, &millis);
-    snprintf(out, LODE_TIME_TEXT, "%04d%02d%02dT%02d%02d%02dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-             tm.tm_min, tm.tm_sec);
+    snprintf(out, LODE_TIME_TEXT, "%04d%02d%02dT%02d%02d%02dZ", tm.tm_year + 1900, tm.tm_mon + 1,
+             tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
     return out;
 }
 
@@ -101,8 +101,8 @@ static bool take_char(const char **s, char c)
 static bool take_date(const char **s, struct tm *tm)
 {
     int y, m, d;
-    if (!take_digits(s, 4, &y) || !take_char(s, '-') || !take_digits(s, 2, &m) || !take_char(s, '-') ||
-        !take_digits(s, 2, &d))
+    if (!take_digits(s, 4, &y) || !take_char(s, '-') || !take_digits(s, 2, &m) ||
+        !take_char(s, '-') || !take_digits(s, 2, &d))
         return false;
     *tm = (struct tm){.tm_year = y - 1900, .tm_mon = m - 1, .tm_mday = d};
     return m >= 1 && m <= 12 && d >= 1 && d <= 31;
@@ -139,8 +139,8 @@ static bool take_zone(const char **s, int *minutes)
 }
 
 /* What four digits of a year can say, in UTC: a zone may lead out of it. */
-#define YEAR_0    (-62167219200000ll) /* 0000-01-01T00:00:00.000Z */
-#define YEAR_9999 253402300799999ll   /* 9999-12-31T23:59:59.999Z */
+#define YEAR_0 (-62167219200000ll)  /* 0000-01-01T00:00:00.000Z */
+#define YEAR_9999 253402300799999ll /* 9999-12-31T23:59:59.999Z */
 
 static bool parse_time(const char *s, int64_t *ms)
 {
@@ -153,13 +153,15 @@ static bool parse_time(const char *s, int64_t *ms)
         if (*s != 'T' && *s != 't' && *s != ' ')
             return false;
         s++;
-        if (!take_digits(&s, 2, &tm.tm_hour) || !take_char(&s, ':') || !take_digits(&s, 2, &tm.tm_min) ||
-            tm.tm_hour > 23 || tm.tm_min > 59 || !take_seconds(&s, &tm, &millis) || !take_zone(&s, &zone) || *s)
+        if (!take_digits(&s, 2, &tm.tm_hour) || !take_char(&s, ':') ||
+            !take_digits(&s, 2, &tm.tm_min) || tm.tm_hour > 23 || tm.tm_min > 59 ||
+            !take_seconds(&s, &tm, &millis) || !take_zone(&s, &zone) || *s)
             return false;
     }
     struct tm asked = tm;
     time_t t = timegm(&tm);
-    /* timegm turns 31 April into 1 May: only a day that stays is real. A leap second may roll over. */
+    /* timegm turns 31 April into 1 May: only a day that stays is real. A leap second may roll over.
+     */
     if (tm.tm_mday != day && asked.tm_sec != 60)
         return false;
     int64_t when = ((int64_t)t - zone * 60) * 1000 + millis;
@@ -173,7 +175,8 @@ int lode_time_parse(const char *s, int64_t *ms, struct lode_err *err)
 {
     if (parse_time(s, ms))
         return 0;
-    return lode_err_set(err, LODE_INVALID, "%s is not a time: write it like 2026-03-03T12:00Z or 2026-03-03",
+    return lode_err_set(err, LODE_INVALID,
+                        "%s is not a time: write it like 2026-03-03T12:00Z or 2026-03-03",
                         lode_q(s));
 }
 
@@ -182,7 +185,8 @@ int lode_duration_parse(const char *s, int64_t *ms, struct lode_err *err)
     static const struct {
         const char *unit;
         int64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000}};
+    } units[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                 {"h", 3600000}, {"d", 86400000}, {"w", 604800000}};
     char *end = NULL;
     unsigned long long n = *s >= '0' && *s <= '9' ? strtoull(s, &end, 10) : 0;
     for (size_t i = 0; end && i < sizeof units / sizeof *units; i++) {
@@ -191,5 +195,6 @@ int lode_duration_parse(const char *s, int64_t *ms, struct lode_err *err)
         *ms = (int64_t)n * units[i].ms;
         return 0;
     }
-    return lode_err_set(err, LODE_INVALID, "%s is not a duration: write it like 500ms, 15s, 2m, 24h, 7d", lode_q(s));
+    return lode_err_set(err, LODE_INVALID,
+                        "%s is not a duration: write it like 500ms, 15s, 2m, 24h, 7d", lode_q(s));
 }

@@ -213,8 +213,11 @@ int lode_hasher_final(struct lode_hasher *h, struct lode_file_digest *out, struc
         r = lode_sha256_final(h->sha, &sha, err);
     if (r < 0)
         return r;
-    *out = (struct lode_file_digest){.sha256 = sha, .crc32c = h->crc, .size = h->size,
-                                     .blocks = lode_steal(h->blocks), .n_blocks = h->n_blocks};
+    *out = (struct lode_file_digest){.sha256 = sha,
+                                     .crc32c = h->crc,
+                                     .size = h->size,
+                                     .blocks = lode_steal(h->blocks),
+                                     .n_blocks = h->n_blocks};
     h->n_blocks = h->cap_blocks = 0;
     return 0;
 }

@@ -199,7 +199,8 @@ static int set_number(struct lode_err *err, int number, const char *fmt, va_list
     lode_err_setv(err, code, fmt, args);
     err->sys = number;
     char reason[128];
-    const char *why = number == ENODATA ? "the file ends early" : strerror_r(number, reason, sizeof reason);
+    const char *why =
+        number == ENODATA ? "the file ends early" : strerror_r(number, reason, sizeof reason);
     size_t used = strlen(err->text);
     snprintf(err->text + used, sizeof err->text - used, ": %s", why);
     return code;

@@ -17,11 +17,13 @@ int lode_err_setv(struct lode_err *err, int code, const char *fmt, va_list args)
  * ENOMEM NO_MEMORY, EMFILE/ENFILE LIMIT, ETIMEDOUT TIMEOUT, ECANCELED CANCELLED, else IO. */
 int lode_err_sys(struct lode_err *err, const char *fmt, ...) lode_printf(2, 3);
 
-/* The same for an errno-like number that is not in errno (io_uring results, negative or positive). */
+/* The same for an errno-like number that is not in errno (io_uring results, negative or positive).
+ */
 int lode_err_num(struct lode_err *err, int number, const char *fmt, ...) lode_printf(3, 4);
 
-/* Puts context in front of what `err` says: "cannot push rank: " + text. Returns the code it holds; for a NULL
- * err, which cannot tell, INTERNAL: a failure stays a failure, but where the code matters hand on your own. */
+/* Puts context in front of what `err` says: "cannot push rank: " + text. Returns the code it holds;
+ * for a NULL err, which cannot tell, INTERNAL: a failure stays a failure, but where the code
+ * matters hand on your own. */
 int lode_err_prefix(struct lode_err *err, const char *fmt, ...) lode_printf(2, 3);
 
 /* Out of memory for `what`. Returns LODE_NO_MEMORY. */
@@ -32,7 +34,8 @@ void lode_err_clear(struct lode_err *err);
 /* The code for an errno. */
 int lode_code_of_errno(int number);
 
-/* HTTP status of a code, and back: the code that a status stands for when a reply carries no better word. */
+/* HTTP status of a code, and back: the code that a status stands for when a reply carries no better
+ * word. */
 int lode_code_http(int code);
 int lode_code_of_http(int status);
 

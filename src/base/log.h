@@ -1,5 +1,5 @@
-/* The log: chatter for people on stderr, never results, never secrets. Levels by LODE_LOG=error|warn|info|debug
- * (default warn). Thread-safe; one line a call. */
+/* The log: chatter for people on stderr, never results, never secrets. Levels by
+ * LODE_LOG=error|warn|info|debug (default warn). Thread-safe; one line a call. */
 #pragma once
 #include "base/attr.h"
 

@@ -1,23 +1,23 @@
 /* Memory: every allocation of Lode goes through here, so that fault tests reach each one.
  *
- * Sizes that come from input are checked by the caller against a named limit first; the array forms check
- * the multiplication. All answer NULL on failure: report it with lode_err_nomem().
+ * Sizes that come from input are checked by the caller against a named limit first; the array forms
+ * check the multiplication. All answer NULL on failure: report it with lode_err_nomem().
  */
 #pragma once
 #include <stddef.h>
 #include <stdlib.h>
 #include "base/attr.h"
 
-void *lode_alloc(size_t size) lode_must_use;              /* uninitialised; size 0 answers a unique pointer */
-void *lode_zalloc(size_t size) lode_must_use;             /* zeroed */
-void *lode_calloc(size_t n, size_t size) lode_must_use;   /* zeroed, n * size checked */
-void *lode_realloc(void *p, size_t size) lode_must_use;   /* p stays valid on failure */
+void *lode_alloc(size_t size) lode_must_use;  /* uninitialised; size 0 answers a unique pointer */
+void *lode_zalloc(size_t size) lode_must_use; /* zeroed */
+void *lode_calloc(size_t n, size_t size) lode_must_use; /* zeroed, n * size checked */
+void *lode_realloc(void *p, size_t size) lode_must_use; /* p stays valid on failure */
 void *lode_realloc_array(void *p, size_t n, size_t size) lode_must_use;
-char *lode_strdup(const char *s) lode_must_use;           /* NULL for NULL */
+char *lode_strdup(const char *s) lode_must_use; /* NULL for NULL */
 char *lode_strndup(const char *s, size_t n) lode_must_use;
 void *lode_memdup(const void *p, size_t n) lode_must_use;
 char *lode_asprintf(const char *fmt, ...) lode_printf(1, 2) lode_must_use;
-void lode_free(void *p);                                  /* free(NULL) is safe */
+void lode_free(void *p); /* free(NULL) is safe */
 
 /* Aligned memory (alignment a power of two), released by lode_free(). */
 void *lode_alloc_aligned(size_t alignment, size_t size) lode_must_use;

@@ -44,31 +44,41 @@ int lode_name_check(enum lode_name_kind kind, const char *s, size_t len, struct 
     if (len == 0)
         return lode_err_set(err, LODE_INVALID, "the %s name is empty", what);
     if (len > LODE_NAME_MAX)
-        return lode_err_set(err, LODE_INVALID, "%s name %s is %zu bytes long; at most %d are allowed", what,
+        return lode_err_set(err, LODE_INVALID,
+                            "%s name %s is %zu bytes long; at most %d are allowed", what,
                             lode_qn(s, len), len, LODE_NAME_MAX);
     if (!lode_name_ok(s, len))
-        return lode_err_set(err, LODE_INVALID,
-                            "%s name %s is not allowed: it must start with a letter or digit and hold only "
-                            "letters, digits, '.', '_' and '-'", what, lode_qn(s, len));
+        return lode_err_set(
+            err, LODE_INVALID,
+            "%s name %s is not allowed: it must start with a letter or digit and hold only "
+            "letters, digits, '.', '_' and '-'",
+            what, lode_qn(s, len));
     if (kind < LODE_NAME_VERSION)
         return 0;
     if (lode_name_is_seq(s, len))
-        return lode_err_set(err, LODE_INVALID,
-                            "%s name %s is not allowed: digits alone mean a version's number; try 'v%.*s'",
-                            what, lode_qn(s, len), (int)len, s);
+        return lode_err_set(
+            err, LODE_INVALID,
+            "%s name %s is not allowed: digits alone mean a version's number; try 'v%.*s'", what,
+            lode_qn(s, len), (int)len, s);
     if (len == 6 && memcmp(s, "latest", 6) == 0)
-        return lode_err_set(err, LODE_INVALID, "%s name 'latest' is not allowed: it always means the newest "
-                            "version", what);
+        return lode_err_set(err, LODE_INVALID,
+                            "%s name 'latest' is not allowed: it always means the newest "
+                            "version",
+                            what);
     return 0;
 }
 
-/* Bytes of the UTF-8 sequence at s, 0 when it is not a valid one (RFC 3629, table 3-7 of Unicode). */
+/* Bytes of the UTF-8 sequence at s, 0 when it is not a valid one (RFC 3629, table 3-7 of Unicode).
+ */
 static size_t utf8_sequence(const unsigned char *s, size_t len)
 {
     unsigned char c = s[0];
     if (c < 0x80)
         return 1;
-    size_t need = c >= 0xC2 && c <= 0xDF ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 0;
+    size_t need = c >= 0xC2 && c <= 0xDF   ? 2
+                  : (c & 0xF0) == 0xE0     ? 3
+                  : c >= 0xF0 && c <= 0xF4 ? 4
+                                           : 0;
     if (need == 0 || len < need)
         return 0;
     for (size_t i = 1; i < need; i++) {
@@ -100,7 +110,8 @@ static bool has_control(const char *s, size_t len)
         unsigned char c = (unsigned char)s[i];
         if (c < 0x20 || (c == 0x7F && !LODE_PLANTED(control_del)))
             return true;
-        if (c == 0xC2 && i + 1 < len && (unsigned char)s[i + 1] >= 0x80 && (unsigned char)s[i + 1] < 0xA0)
+        if (c == 0xC2 && i + 1 < len && (unsigned char)s[i + 1] >= 0x80 &&
+            (unsigned char)s[i + 1] < 0xA0)
             return true;
     }
     return false;
@@ -119,7 +130,8 @@ static const char *part_fault(const char *part, size_t len)
     return NULL;
 }
 
-static int path_check(const char *what, const char *s, size_t len, size_t max_parts, struct lode_err *err)
+static int path_check(const char *what, const char *s, size_t len, size_t max_parts,
+                      struct lode_err *err)
 {
     const char *fault = NULL;
     size_t parts = 0;
@@ -139,7 +151,9 @@ static int path_check(const char *what, const char *s, size_t len, size_t max_pa
     }
     if (!fault && parts + 1 > max_parts)
         fault = "it has too many parts";
-    return fault ? lode_err_set(err, LODE_INVALID, "%s %s is not allowed: %s", what, lode_qn(s, len), fault) : 0;
+    return fault ? lode_err_set(err, LODE_INVALID, "%s %s is not allowed: %s", what,
+                                lode_qn(s, len), fault)
+                 : 0;
 }
 
 int lode_path_check(const char *s, size_t len, struct lode_err *err)
@@ -148,7 +162,8 @@ int lode_path_check(const char *s, size_t len, struct lode_err *err)
     if (r < 0)
         return r;
     if (len >= 5 && memcmp(s, "_lode", 5) == 0 && (len == 5 || s[5] == '/'))
-        return lode_err_set(err, LODE_INVALID, "file path %s is not allowed: '_lode' is Lode's own folder",
+        return lode_err_set(err, LODE_INVALID,
+                            "file path %s is not allowed: '_lode' is Lode's own folder",
                             lode_qn(s, len));
     return 0;
 }

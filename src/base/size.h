@@ -1,4 +1,5 @@
-/* Overflow-checked sizes: each answers false, and leaves `out` alone, where the true result does not fit. */
+/* Overflow-checked sizes: each answers false, and leaves `out` alone, where the true result does
+ * not fit. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -13,7 +13,8 @@
 #include <unistd.h>
 #include "base/mem.h"
 
-/* One step of the walk: opens `part` below `at` and nothing else; ".." is refused, a symbolic link too. */
+/* One step of the walk: opens `part` below `at` and nothing else; ".." is refused, a symbolic link
+ * too. */
 static int open_part(int at, const char *part, size_t n, int flags, mode_t mode)
 {
     char name[256];
@@ -38,7 +39,8 @@ static int open_walk(int dirfd, const char *path, int flags, mode_t mode)
     while (!last) {
         size_t n = strcspn(path, "/");
         last = path[n] == 0;
-        next = last ? open_part(at, path, n, flags, mode) : open_part(at, path, n, O_PATH | O_DIRECTORY, 0);
+        next = last ? open_part(at, path, n, flags, mode)
+                    : open_part(at, path, n, O_PATH | O_DIRECTORY, 0);
         int saved = errno;
         if (at != dirfd)
             close(at);
@@ -161,7 +163,8 @@ int lode_pread_full(int fd, void *buf, size_t n, uint64_t offset)
 int lode_pwrite_full(int fd, const void *buf, size_t n, uint64_t offset)
 {
     for (size_t done = 0; done < n;) {
-        ssize_t put = lode_sys->pwrite(fd, (const char *)buf + done, n - done, (off_t)(offset + done));
+        ssize_t put =
+            lode_sys->pwrite(fd, (const char *)buf + done, n - done, (off_t)(offset + done));
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0) {

@@ -1,9 +1,9 @@
 /* The system calls, clock and random source that Lode uses, in one replaceable table.
  *
- * Everything fallible that a fault test must reach is called as lode_sys->call(...). Production code never
- * changes the pointer; tests do, before any thread starts (tests/support/fault_sys.h). This table and the
- * logger's sink are the only globals of the library. The members have the meaning, the errno and the
- * signatures of the calls they are named after.
+ * Everything fallible that a fault test must reach is called as lode_sys->call(...). Production
+ * code never changes the pointer; tests do, before any thread starts (tests/support/fault_sys.h).
+ * This table and the logger's sink are the only globals of the library. The members have the
+ * meaning, the errno and the signatures of the calls they are named after.
  */
 #pragma once
 #include <dirent.h>
@@ -19,8 +19,9 @@
 #include <time.h>
 
 struct lode_sys {
-    /* Opens `path` below dirfd; never leaves it and follows no symbolic link when `beneath` (openat2 with
-     * RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, a checked walk where the kernel lacks it). */
+    /* Opens `path` below dirfd; never leaves it and follows no symbolic link when `beneath`
+     * (openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, a checked walk where the kernel lacks
+     * it). */
     int (*open_beneath)(int dirfd, const char *path, int flags, mode_t mode);
     int (*openat)(int dirfd, const char *path, int flags, mode_t mode);
     int (*close)(int fd);
@@ -44,7 +45,8 @@ struct lode_sys {
     ssize_t (*readlinkat)(int dirfd, const char *path, char *buf, size_t n);
     int (*fchmod)(int fd, mode_t mode);
     int (*futimens)(int fd, const struct timespec times[2]);
-    ssize_t (*copy_file_range)(int in, off_t *in_off, int out, off_t *out_off, size_t n, unsigned flags);
+    ssize_t (*copy_file_range)(int in, off_t *in_off, int out, off_t *out_off, size_t n,
+                               unsigned flags);
     void *(*mmap)(void *addr, size_t n, int prot, int flags, int fd, off_t offset);
     int (*munmap)(void *addr, size_t n);
     int (*flock)(int fd, int op);
@@ -55,7 +57,8 @@ struct lode_sys {
     int (*clock_gettime)(clockid_t clock, struct timespec *ts);
     int (*nanosleep)(const struct timespec *ts);
     ssize_t (*getrandom)(void *buf, size_t n);
-    /* The last word on what a ring request did: `result` as the kernel gave it (bytes or -errno); the identity. */
+    /* The last word on what a ring request did: `result` as the kernel gave it (bytes or -errno);
+     * the identity. */
     int (*ring_result)(bool is_write, int fd, int result);
     void *(*malloc)(size_t n);
     void *(*realloc)(void *p, size_t n);
@@ -63,16 +66,17 @@ struct lode_sys {
     void (*free)(void *p);
 };
 
-extern const struct lode_sys *lode_sys;       /* what is called */
-extern const struct lode_sys lode_sys_real;   /* the kernel's and libc's own */
+extern const struct lode_sys *lode_sys;     /* what is called */
+extern const struct lode_sys lode_sys_real; /* the kernel's and libc's own */
 
-/* Loops over EINTR and short transfers; 0 bytes before n is an error of pread_full (errno ENODATA). All answer
- * 0, or -1 with errno. */
+/* Loops over EINTR and short transfers; 0 bytes before n is an error of pread_full (errno ENODATA).
+ * All answer 0, or -1 with errno. */
 int lode_pread_full(int fd, void *buf, size_t n, uint64_t offset);
 int lode_pwrite_full(int fd, const void *buf, size_t n, uint64_t offset);
 int lode_write_full(int fd, const void *buf, size_t n);
 
-/* Reads a whole small file below dirfd into owned, NUL-terminated memory; errno EFBIG above max. NULL on failure. */
+/* Reads a whole small file below dirfd into owned, NUL-terminated memory; errno EFBIG above max.
+ * NULL on failure. */
 char *lode_read_file(int dirfd, const char *path, size_t max, size_t *len);
 
 static inline void lode_closep(int *fd)

@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-int lode_manifest_content(const struct lode_manifest *m, char out[LODE_SHA256_HEX], struct lode_err *err)
+int lode_manifest_content(const struct lode_manifest *m, char out[LODE_SHA256_HEX],
+                          struct lode_err *err)
 {
     struct lode_sha256_ctx *ctx;
     struct lode_sha256 digest;
@@ -12,8 +13,9 @@ int lode_manifest_content(const struct lode_manifest *m, char out[LODE_SHA256_HE
         return r;
     for (size_t i = 0; i < m->n_files && r == 0; i++) {
         char hex[LODE_SHA256_HEX], line[LODE_SHA256_HEX + 32];
-        int n = snprintf(line, sizeof(line), "%c%llu %s\n", '\0', (unsigned long long)m->files[i].size,
-                         lode_sha256_text(&m->files[i].sha256, hex));
+        int n =
+            snprintf(line, sizeof(line), "%c%llu %s\n", '\0', (unsigned long long)m->files[i].size,
+                     lode_sha256_text(&m->files[i].sha256, hex));
         r = lode_sha256_update(ctx, m->files[i].path, strlen(m->files[i].path), err);
         r = r < 0 ? r : lode_sha256_update(ctx, line, (size_t)n, err);
     }

@@ -167,8 +167,8 @@ int lode_manifest_cache_get(struct lode_manifest_cache *self, struct lode_store 
     return lode_manifest_cache_fetch(self, from_store, store, v, out, err);
 }
 
-int lode_manifest_cache_fetch(struct lode_manifest_cache *self, lode_manifest_fetch *fetch, void *arg,
-                              const struct lode_version *v, struct lode_manifest **out,
+int lode_manifest_cache_fetch(struct lode_manifest_cache *self, lode_manifest_fetch *fetch,
+                              void *arg, const struct lode_version *v, struct lode_manifest **out,
                               struct lode_err *err)
 {
     struct lode_sha256 digest;

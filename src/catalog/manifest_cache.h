@@ -21,9 +21,10 @@ int lode_manifest_cache_get(struct lode_manifest_cache *self, struct lode_store 
                             const struct lode_version *version, struct lode_manifest **out,
                             struct lode_err *err) lode_must_use;
 
-/* The same with another way to the bytes: `fetch` puts the version's manifest into an empty buffer that takes at most
- * manifest_size + 1 bytes; what it got is compared with the digest here. */
-typedef int lode_manifest_fetch(void *arg, const struct lode_version *version, struct lode_buf *into, struct lode_err *err);
-int lode_manifest_cache_fetch(struct lode_manifest_cache *self, lode_manifest_fetch *fetch, void *arg,
-                              const struct lode_version *version, struct lode_manifest **out,
-                              struct lode_err *err) lode_must_use;
+/* The same with another way to the bytes: `fetch` puts the version's manifest into an empty buffer
+ * that takes at most manifest_size + 1 bytes; what it got is compared with the digest here. */
+typedef int lode_manifest_fetch(void *arg, const struct lode_version *version,
+                                struct lode_buf *into, struct lode_err *err);
+int lode_manifest_cache_fetch(struct lode_manifest_cache *self, lode_manifest_fetch *fetch,
+                              void *arg, const struct lode_version *version,
+                              struct lode_manifest **out, struct lode_err *err) lode_must_use;

@@ -6,8 +6,8 @@
 #include "base/name.h"
 #include "catalog/manifest_cache.h"
 
-#define TRIES 5               /* of one request that may be repeated */
-#define PAUSE_MS 100          /* before the second try; doubles */
+#define TRIES 5                /* of one request that may be repeated */
+#define PAUSE_MS 100           /* before the second try; doubles */
 #define ANSWER_MAX (64u << 20) /* bytes of a JSON answer */
 
 static void close_remote(struct lode_catalog *catalog)
@@ -36,7 +36,8 @@ void lode_remote_ask_release(struct lode_remote_ask *ask)
     json_decref(ask->body);
 }
 
-void lode_remote_model_path(struct lode_remote_ask *ask, const char *ns, const char *name, const char *what, const char *item)
+void lode_remote_model_path(struct lode_remote_ask *ask, const char *ns, const char *name,
+                            const char *what, const char *item)
 {
     const char *const parts[] = {ns, name, what, item};
     lode_buf_adds(&ask->path, "/v1/models");
@@ -84,7 +85,8 @@ static bool read_refusal(const struct lode_http_reply *reply, int *code, struct 
     json_t *error = NULL;
     const char *name = NULL, *message = NULL;
     if (lode_json_parse(lode_buf_str(&reply->body), reply->body.len, "an answer", &doc, NULL) < 0 ||
-        lode_json_obj(doc, "error", &error, NULL) < 0 || lode_json_str(error, "code", &name, NULL) < 0 ||
+        lode_json_obj(doc, "error", &error, NULL) < 0 ||
+        lode_json_str(error, "code", &name, NULL) < 0 ||
         lode_json_str(error, "message", &message, NULL) < 0)
         return false;
     *code = lode_code_of_name(name);
@@ -98,7 +100,8 @@ int lode_remote_refusal(const struct lode_http_reply *reply, struct lode_err *er
     if (read_refusal(reply, &code, err))
         return code;
     code = reply->status >= 400 ? lode_code_of_http(reply->status) : LODE_IO;
-    return lode_err_set(err, code, "the server answered with status %d and no reason", reply->status);
+    return lode_err_set(err, code, "the server answered with status %d and no reason",
+                        reply->status);
 }
 
 static void note_revision(struct lode_remote *self, const struct lode_http_reply *reply)
@@ -111,8 +114,8 @@ static void note_revision(struct lode_remote *self, const struct lode_http_reply
 }
 
 /* One try. *refused: the server said no, and did nothing. */
-static int ask_once(struct lode_remote *self, const struct lode_http_ask *http, struct lode_http_reply *reply, bool *refused,
-                    struct lode_err *err)
+static int ask_once(struct lode_remote *self, const struct lode_http_ask *http,
+                    struct lode_http_reply *reply, bool *refused, struct lode_err *err)
 {
     *refused = false;
     int r = lode_http_do(self->http, http, reply, err);
@@ -131,8 +134,8 @@ static bool worth_repeating(int r, bool refused, bool is_read)
     return lode_code_is_transient(r) && (is_read || (refused && r != LODE_TIMEOUT));
 }
 
-static int ask_http(struct lode_remote *self, struct lode_remote_ask *ask, struct lode_http_ask *http, struct lode_http_reply *reply,
-                    struct lode_err *err)
+static int ask_http(struct lode_remote *self, struct lode_remote_ask *ask,
+                    struct lode_http_ask *http, struct lode_http_reply *reply, struct lode_err *err)
 {
     bool refused, is_read = strcmp(ask->method, "GET") == 0;
     _cleanup_free_ char *url = lode_asprintf("%s%s", self->url, lode_buf_str(&ask->path));
@@ -150,7 +153,8 @@ static int ask_http(struct lode_remote *self, struct lode_remote_ask *ask, struc
     http->body_len = body ? strlen(body) : 0;
     int r = 0;
     for (unsigned try = 0; try < TRIES; try++) {
-        snprintf(revision, sizeof(revision), "Lode-Revision: %llu", (unsigned long long)atomic_load(&self->seen));
+        snprintf(revision, sizeof(revision), "Lode-Revision: %llu",
+                 (unsigned long long)atomic_load(&self->seen));
         r = ask_once(self, http, reply, &refused, err);
         if (r >= 0 || try + 1 == TRIES || !worth_repeating(r, refused, is_read))
             break;
@@ -161,17 +165,20 @@ static int ask_http(struct lode_remote *self, struct lode_remote_ask *ask, struc
     return r;
 }
 
-int lode_remote_ask(struct lode_remote *self, struct lode_remote_ask *ask, json_t **out, struct lode_err *err)
+int lode_remote_ask(struct lode_remote *self, struct lode_remote_ask *ask, json_t **out,
+                    struct lode_err *err)
 {
     _cleanup_http_reply_ struct lode_http_reply reply = {0};
     struct lode_http_ask http = {.max_body = ANSWER_MAX};
     int r = ask_http(self, ask, &http, &reply, err);
     if (r < 0 || !out)
         return r;
-    return lode_json_parse(lode_buf_str(&reply.body), reply.body.len, "the server's answer", out, err);
+    return lode_json_parse(lode_buf_str(&reply.body), reply.body.len, "the server's answer", out,
+                           err);
 }
 
-int lode_remote_ask_bytes(struct lode_remote *self, struct lode_remote_ask *ask, struct lode_buf *into, struct lode_err *err)
+int lode_remote_ask_bytes(struct lode_remote *self, struct lode_remote_ask *ask,
+                          struct lode_buf *into, struct lode_err *err)
 {
     _cleanup_http_reply_ struct lode_http_reply reply = {0};
     struct lode_http_ask http = {.max_body = into->max};
@@ -208,10 +215,13 @@ static int root_from_json(const json_t *doc, struct lode_root_info *out, struct 
     out->moved_to = lode_strdup(moved);
     out->store = lode_strdup(store);
     out->coord = lode_strdup(coord);
-    return out->id && out->state && out->store && out->coord && (out->moved_to || !moved) ? 0 : lode_err_nomem(err, "a root");
+    return out->id && out->state && out->store && out->coord && (out->moved_to || !moved)
+               ? 0
+               : lode_err_nomem(err, "a root");
 }
 
-static int remote_root(struct lode_catalog *catalog, struct lode_root_info *out, struct lode_err *err)
+static int remote_root(struct lode_catalog *catalog, struct lode_root_info *out,
+                       struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     _cleanup_json_ json_t *doc = NULL;
@@ -229,7 +239,8 @@ static int remote_root(struct lode_catalog *catalog, struct lode_root_info *out,
 }
 
 /* The server's root answer comes from its coord: a linearizable read. */
-static int remote_revision(struct lode_catalog *catalog, bool fresh, uint64_t *out, struct lode_err *err)
+static int remote_revision(struct lode_catalog *catalog, bool fresh, uint64_t *out,
+                           struct lode_err *err)
 {
     struct lode_remote *self = lode_remote_of(catalog);
     if (fresh || atomic_load(&self->seen) == 0) {
@@ -243,7 +254,8 @@ static int remote_revision(struct lode_catalog *catalog, bool fresh, uint64_t *o
     return 0;
 }
 
-int lode_remote_place(struct lode_remote *self, const char *path, struct lode_place *out, struct lode_err *err)
+int lode_remote_place(struct lode_remote *self, const char *path, struct lode_place *out,
+                      struct lode_err *err)
 {
     _cleanup_free_ char *url = lode_asprintf("%s%s", self->url, path);
     char *prefix = lode_strdup("");
@@ -302,14 +314,18 @@ static const struct lode_catalog_ops remote_ops = {
 
 static int check_url(const char *url, struct lode_err *err)
 {
-    const char *host = strncmp(url, "http://", 7) == 0 ? url + 7 : strncmp(url, "https://", 8) == 0 ? url + 8 : NULL;
+    const char *host = strncmp(url, "http://", 7) == 0    ? url + 7
+                       : strncmp(url, "https://", 8) == 0 ? url + 8
+                                                          : NULL;
     if (!host || !*host || strpbrk(host, "?#@ "))
-        return lode_err_set(err, LODE_INVALID, "%s is no server's URL; write \"http://host:port\"", lode_q(url));
+        return lode_err_set(err, LODE_INVALID, "%s is no server's URL; write \"http://host:port\"",
+                            lode_q(url));
     return 0;
 }
 
 /* Nothing is asked here: the first request finds out whether the server can be reached. */
-int lode_catalog_remote(const struct lode_remote_config *config, struct lode_catalog **out, struct lode_err *err)
+int lode_catalog_remote(const struct lode_remote_config *config, struct lode_catalog **out,
+                        struct lode_err *err)
 {
     int r = check_url(config->url, err);
     if (r < 0)
@@ -324,8 +340,10 @@ int lode_catalog_remote(const struct lode_remote_config *config, struct lode_cat
     self->url = lode_strndup(config->url, len);
     self->token = config->token && *config->token ? lode_strdup(config->token) : NULL;
     self->cacert = lode_strdup(config->cacert);
-    struct lode_http_options options = {.token = self->token, .origin = self->url, .ca_file = self->cacert, .agent = "lode"};
-    bool good = self->url && (self->token || !config->token || !*config->token) && (self->cacert || !config->cacert);
+    struct lode_http_options options = {
+        .token = self->token, .origin = self->url, .ca_file = self->cacert, .agent = "lode"};
+    bool good = self->url && (self->token || !config->token || !*config->token) &&
+                (self->cacert || !config->cacert);
     r = good ? lode_manifest_cache_new(&self->manifests, err) : lode_err_nomem(err, "a catalog");
     r = r < 0 ? r : lode_http_new(&options, &self->http, err);
     if (r < 0) {

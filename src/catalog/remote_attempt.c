@@ -1,5 +1,5 @@
-/* Writing a version through a server: it stages, hashes what arrives, writes the manifest and commits. See
- * catalog/remote.h, docs/formats/http-store.md. */
+/* Writing a version through a server: it stages, hashes what arrives, writes the manifest and
+ * commits. See catalog/remote.h, docs/formats/http-store.md. */
 #include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -15,7 +15,7 @@ struct remote_attempt {
     struct lode_remote *remote;
     struct lode_place place;
     char *id, *ns, *name, *version;
-    bool ended;                        /* finished or abandoned */
+    bool ended; /* finished or abandoned */
 };
 
 static struct remote_attempt *attempt_of(struct lode_attempt *attempt)
@@ -42,7 +42,8 @@ static json_t *alias_list(const struct lode_stage *stage)
     return list;
 }
 
-static void fill_stage(struct lode_remote_ask *ask, const struct lode_stage *stage, const struct lode_act *act)
+static void fill_stage(struct lode_remote_ask *ask, const struct lode_stage *stage,
+                       const struct lode_act *act)
 {
     lode_remote_model_path(ask, stage->ns, stage->name, "attempts", NULL);
     lode_remote_text(ask, "version", stage->version);
@@ -53,11 +54,13 @@ static void fill_stage(struct lode_remote_ask *ask, const struct lode_stage *sta
     lode_remote_field(ask, "aliases", alias_list(stage));
     lode_remote_field(ask, "size", json_integer((json_int_t)stage->size));
     if (stage->resume_version)
-        lode_remote_field(ask, "resume", json_pack("{s:s, s:I}", "version", stage->resume_version, "attempt",
-                                                   (json_int_t)stage->resume_attempt));
+        lode_remote_field(ask, "resume",
+                          json_pack("{s:s, s:I}", "version", stage->resume_version, "attempt",
+                                    (json_int_t)stage->resume_attempt));
 }
 
-static int read_attempt(struct lode_remote *self, const json_t *doc, struct remote_attempt *a, struct lode_err *err)
+static int read_attempt(struct lode_remote *self, const json_t *doc, struct remote_attempt *a,
+                        struct lode_err *err)
 {
     const char *id, *ns, *name, *version, *files;
     uint64_t number;
@@ -70,7 +73,8 @@ static int read_attempt(struct lode_remote *self, const json_t *doc, struct remo
     r = r < 0 ? r : lode_json_u64(doc, "attempt", &number, err);
     r = r < 0 ? r : lode_json_opt_bool(doc, "resumed", &resumed, err);
     if (r == 0 && files[0] != '/')
-        r = lode_err_set(err, LODE_IO, "the server named a place for the files that is not its own");
+        r = lode_err_set(err, LODE_IO,
+                         "the server named a place for the files that is not its own");
     if (r < 0)
         return r;
     a->remote = self;
@@ -80,13 +84,18 @@ static int read_attempt(struct lode_remote *self, const json_t *doc, struct remo
     a->version = lode_strdup(version);
     if (!a->id || !a->ns || !a->name || !a->version)
         return lode_err_nomem(err, "an attempt");
-    a->base.info = (struct lode_attempt_info){.ns = a->ns, .name = a->name, .version = a->version, .attempt = number,
-                                              .place = &a->place, .resumed = resumed, .hashes = true};
+    a->base.info = (struct lode_attempt_info){.ns = a->ns,
+                                              .name = a->name,
+                                              .version = a->version,
+                                              .attempt = number,
+                                              .place = &a->place,
+                                              .resumed = resumed,
+                                              .hashes = true};
     return lode_remote_place(self, files, &a->place, err);
 }
 
-int lode_remote_stage(struct lode_catalog *catalog, const struct lode_stage *stage, const struct lode_act *act,
-                      struct lode_attempt **out, struct lode_err *err)
+int lode_remote_stage(struct lode_catalog *catalog, const struct lode_stage *stage,
+                      const struct lode_act *act, struct lode_attempt **out, struct lode_err *err)
 {
     struct lode_remote *self = lode_remote_of(catalog);
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("POST");
@@ -108,7 +117,8 @@ int lode_remote_stage(struct lode_catalog *catalog, const struct lode_stage *sta
 
 /* ---- the end ---- */
 
-static int finish_once(struct remote_attempt *a, const char *content, struct lode_version *out, struct lode_err *err)
+static int finish_once(struct remote_attempt *a, const char *content, struct lode_version *out,
+                       struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("POST");
     _cleanup_json_ json_t *doc = NULL;
@@ -118,9 +128,10 @@ static int finish_once(struct remote_attempt *a, const char *content, struct lod
     return r < 0 ? r : lode_version_from_json(doc, out, err);
 }
 
-/* The server answers a repeated finish as it did the first: so a lost reply is asked for again. While it is still busy
- * with the first it says conflict. */
-int lode_remote_finish(struct lode_attempt *attempt, struct lode_manifest *manifest, struct lode_version *out, struct lode_err *err)
+/* The server answers a repeated finish as it did the first: so a lost reply is asked for again.
+ * While it is still busy with the first it says conflict. */
+int lode_remote_finish(struct lode_attempt *attempt, struct lode_manifest *manifest,
+                       struct lode_version *out, struct lode_err *err)
 {
     struct remote_attempt *a = attempt_of(attempt);
     char content[LODE_SHA256_HEX];
@@ -151,8 +162,8 @@ int lode_remote_abandon(struct lode_attempt *attempt, bool keep, struct lode_err
     return r == LODE_LOST_LEASE ? 0 : r; /* gone already */
 }
 
-/* One that is neither finished nor abandoned stays open at the server until nobody spoke of it for long: the next push
- * of the same files takes it over. */
+/* One that is neither finished nor abandoned stays open at the server until nobody spoke of it for
+ * long: the next push of the same files takes it over. */
 void lode_remote_attempt_close(struct lode_attempt *attempt)
 {
     attempt_free(attempt_of(attempt));

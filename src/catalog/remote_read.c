@@ -16,8 +16,8 @@ static const char *rev_text(const struct lode_ref *ref, char number[24])
     return number;
 }
 
-int lode_remote_resolve(struct lode_catalog *self, const struct lode_ref *ref, bool any_state, struct lode_version *out,
-                        struct lode_err *err)
+int lode_remote_resolve(struct lode_catalog *self, const struct lode_ref *ref, bool any_state,
+                        struct lode_version *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     _cleanup_json_ json_t *doc = NULL;
@@ -28,7 +28,8 @@ int lode_remote_resolve(struct lode_catalog *self, const struct lode_ref *ref, b
     return r < 0 ? r : lode_version_from_json(doc, out, err);
 }
 
-int lode_remote_model(struct lode_catalog *self, const char *ns, const char *name, struct lode_model_info *out, struct lode_err *err)
+int lode_remote_model(struct lode_catalog *self, const char *ns, const char *name,
+                      struct lode_model_info *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     _cleanup_json_ json_t *doc = NULL;
@@ -49,7 +50,8 @@ static void add_query(struct lode_remote_ask *ask, const struct lode_query *quer
     lode_remote_query(ask, "deleted", query->deleted ? "true" : NULL);
 }
 
-int lode_remote_models(struct lode_catalog *self, const struct lode_query *query, struct lode_models *out, struct lode_err *err)
+int lode_remote_models(struct lode_catalog *self, const struct lode_query *query,
+                       struct lode_models *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     _cleanup_json_ json_t *doc = NULL;
@@ -60,12 +62,14 @@ int lode_remote_models(struct lode_catalog *self, const struct lode_query *query
     return r < 0 ? r : lode_models_from_json(doc, out, err);
 }
 
-int lode_remote_versions(struct lode_catalog *self, const struct lode_query *query, struct lode_versions *out, struct lode_err *err)
+int lode_remote_versions(struct lode_catalog *self, const struct lode_query *query,
+                         struct lode_versions *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     _cleanup_json_ json_t *doc = NULL;
     if (query->name) {
-        lode_remote_model_path(&ask, query->ns ? query->ns : LODE_DEFAULT_NS, query->name, "versions", NULL);
+        lode_remote_model_path(&ask, query->ns ? query->ns : LODE_DEFAULT_NS, query->name,
+                               "versions", NULL);
     } else {
         lode_buf_adds(&ask.path, "/v1/versions");
         lode_remote_query(&ask, "ns", query->ns);
@@ -75,12 +79,14 @@ int lode_remote_versions(struct lode_catalog *self, const struct lode_query *que
     return r < 0 ? r : lode_versions_from_json(doc, out, err);
 }
 
-int lode_remote_journal(struct lode_catalog *self, const struct lode_journal_query *query, struct lode_journal *out, struct lode_err *err)
+int lode_remote_journal(struct lode_catalog *self, const struct lode_journal_query *query,
+                        struct lode_journal *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     _cleanup_json_ json_t *doc = NULL;
     if (query->name)
-        lode_remote_model_path(&ask, query->ns ? query->ns : LODE_DEFAULT_NS, query->name, "journal", NULL);
+        lode_remote_model_path(&ask, query->ns ? query->ns : LODE_DEFAULT_NS, query->name,
+                               "journal", NULL);
     else
         lode_buf_adds(&ask.path, "/v1/journal");
     lode_remote_query(&ask, "alias", query->alias);
@@ -92,8 +98,9 @@ int lode_remote_journal(struct lode_catalog *self, const struct lode_journal_que
     return r < 0 ? r : lode_journal_from_json(doc, out, err);
 }
 
-int lode_remote_alias_at(struct lode_catalog *self, const char *ns, const char *name, const char *alias, int64_t when_ms,
-                         struct lode_journal_entry *out, struct lode_err *err)
+int lode_remote_alias_at(struct lode_catalog *self, const char *ns, const char *name,
+                         const char *alias, int64_t when_ms, struct lode_journal_entry *out,
+                         struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     _cleanup_json_ json_t *doc = NULL;
@@ -106,7 +113,8 @@ int lode_remote_alias_at(struct lode_catalog *self, const char *ns, const char *
 
 /* ---- bytes ---- */
 
-static int fetch_manifest(void *arg, const struct lode_version *v, struct lode_buf *into, struct lode_err *err)
+static int fetch_manifest(void *arg, const struct lode_version *v, struct lode_buf *into,
+                          struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     lode_remote_model_path(&ask, v->ns, v->name, "versions", v->version);
@@ -114,12 +122,15 @@ static int fetch_manifest(void *arg, const struct lode_version *v, struct lode_b
     return lode_remote_ask_bytes(arg, &ask, into, err);
 }
 
-int lode_remote_manifest(struct lode_catalog *self, const struct lode_version *version, struct lode_manifest **out, struct lode_err *err)
+int lode_remote_manifest(struct lode_catalog *self, const struct lode_version *version,
+                         struct lode_manifest **out, struct lode_err *err)
 {
-    return lode_manifest_cache_fetch(lode_remote_of(self)->manifests, fetch_manifest, self, version, out, err);
+    return lode_manifest_cache_fetch(lode_remote_of(self)->manifests, fetch_manifest, self, version,
+                                     out, err);
 }
 
-int lode_remote_version_place(struct lode_catalog *self, const struct lode_version *v, struct lode_place *out, struct lode_err *err)
+int lode_remote_version_place(struct lode_catalog *self, const struct lode_version *v,
+                              struct lode_place *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     lode_remote_model_path(&ask, v->ns, v->name, "versions", v->version);

@@ -1,8 +1,10 @@
-/* Watching a server: one event stream, on a client of its own (a stream holds its connection). See catalog/remote.h.
+/* Watching a server: one event stream, on a client of its own (a stream holds its connection). See
+ * catalog/remote.h.
  *
- * The stream's first event says that it stands and from where to go on. When the connection is lost, the watch comes back
- * with the id of the last event heard, so that nothing is told twice or missed; an id that the server no longer
- * remembers is COMPACTED. Invariant: `lock` guards everything below it; callbacks come on the HTTP client's thread. */
+ * The stream's first event says that it stands and from where to go on. When the connection is
+ * lost, the watch comes back with the id of the last event heard, so that nothing is told twice or
+ * missed; an id that the server no longer remembers is COMPACTED. Invariant: `lock` guards
+ * everything below it; callbacks come on the HTTP client's thread. */
 #include <pthread.h>
 #include <string.h>
 #include "base/clock.h"
@@ -13,8 +15,8 @@
 #include "model/record.h"
 
 #define EVENT_MAX (256u << 10)
-#define QUEUE_MAX 1024        /* events that wait to be taken; then the stream is held back */
-#define OPEN_MS 15000         /* for a stream to begin */
+#define QUEUE_MAX 1024 /* events that wait to be taken; then the stream is held back */
+#define OPEN_MS 15000  /* for a stream to begin */
 #define RETRY_MS 200
 #define RETRY_MAX_MS 5000
 #define ID_MAX 64
@@ -25,9 +27,9 @@ struct lode_catalog_watch {
     struct lode_http *http;
     char *url;
     char headers_text[3][ID_MAX + 32];
-    struct lode_http_call *call;   /* the taker's alone */
+    struct lode_http_call *call; /* the taker's alone */
     struct lode_http_ask ask;
-    struct lode_sse sse;           /* the HTTP thread's while a call runs */
+    struct lode_sse sse; /* the HTTP thread's while a call runs */
     const char *headers[4];
 
     pthread_mutex_t lock;
@@ -35,7 +37,7 @@ struct lode_catalog_watch {
     struct lode_journal_entry queue[QUEUE_MAX];
     size_t first, n;
     bool open, over, paused, woken;
-    int result;                    /* of the call when over */
+    int result; /* of the call when over */
     struct lode_err error;
     char last_id[ID_MAX];
 };
@@ -58,7 +60,8 @@ static int take_entry(struct lode_catalog_watch *w, const struct lode_sse_event 
     pthread_mutex_unlock(&w->lock);
     if (!room)
         lode_journal_entry_release(&entry);
-    return room ? 0 : LODE_LIMIT; /* the stream ends here and is gone on with after what was taken */
+    return room ? 0
+                : LODE_LIMIT; /* the stream ends here and is gone on with after what was taken */
 }
 
 static int on_event(void *arg, const struct lode_sse_event *event)
@@ -82,7 +85,8 @@ static int on_body(void *arg, const void *bytes, size_t n)
     return lode_sse_feed(&w->sse, bytes, n);
 }
 
-static void on_end(void *arg, int result, const struct lode_http_reply *reply, const struct lode_err *err)
+static void on_end(void *arg, int result, const struct lode_http_reply *reply,
+                   const struct lode_err *err)
 {
     struct lode_catalog_watch *w = arg;
     pthread_mutex_lock(&w->lock);
@@ -117,12 +121,14 @@ static int begin_call(struct lode_catalog_watch *w, struct lode_err *err)
     lode_sse_init(&w->sse, EVENT_MAX, on_event, w);
     w->open = w->over = false;
     snprintf(w->headers_text[0], sizeof(w->headers_text[0]), "Last-Event-ID: %s", w->last_id);
-    snprintf(w->headers_text[1], sizeof(w->headers_text[1]), "Lode-Revision: %llu", (unsigned long long)atomic_load(&w->remote->seen));
+    snprintf(w->headers_text[1], sizeof(w->headers_text[1]), "Lode-Revision: %llu",
+             (unsigned long long)atomic_load(&w->remote->seen));
     w->headers[0] = "Accept: text/event-stream";
     w->headers[1] = w->headers_text[1];
     w->headers[2] = w->last_id[0] ? w->headers_text[0] : NULL;
     w->headers[3] = NULL;
-    w->ask = (struct lode_http_ask){.method = "GET", .url = w->url, .headers = w->headers, .on_body = on_body, .arg = w};
+    w->ask = (struct lode_http_ask){
+        .method = "GET", .url = w->url, .headers = w->headers, .on_body = on_body, .arg = w};
     return lode_http_start(w->http, &w->ask, on_end, &w->call, err);
 }
 
@@ -143,13 +149,16 @@ static int wait_open(struct lode_catalog_watch *w, int64_t until, struct lode_er
         if (w->over && !w->woken)
             *err = w->error;
         else
-            lode_err_set(err, r, r == LODE_CANCELLED ? "the watch was ended" : "the server did not begin to tell");
+            lode_err_set(err, r,
+                         r == LODE_CANCELLED ? "the watch was ended"
+                                             : "the server did not begin to tell");
     }
     pthread_mutex_unlock(&w->lock);
     return r;
 }
 
-static int make_url(struct lode_catalog_watch *w, enum lode_watch_scope scope, const char *ns, const char *name, struct lode_err *err)
+static int make_url(struct lode_catalog_watch *w, enum lode_watch_scope scope, const char *ns,
+                    const char *name, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("GET");
     lode_buf_addf(&ask.path, "%s/v1/watch", w->remote->url);
@@ -171,13 +180,16 @@ static void init_cond(pthread_cond_t *cond)
     pthread_condattr_destroy(&attr);
 }
 
-int lode_remote_watch(struct lode_catalog *self, enum lode_watch_scope scope, const char *ns, const char *name,
-                      const char *from_event, struct lode_catalog_watch **out, struct lode_err *err)
+int lode_remote_watch(struct lode_catalog *self, enum lode_watch_scope scope, const char *ns,
+                      const char *name, const char *from_event, struct lode_catalog_watch **out,
+                      struct lode_err *err)
 {
     struct lode_remote *remote = lode_remote_of(self);
     /* A header's value loses spaces at its ends on the way, so what is no id is found here. */
-    if (from_event && (!*from_event || strspn(from_event, "0123456789:.") != strlen(from_event) || strlen(from_event) >= ID_MAX))
-        return lode_err_set(err, LODE_INVALID, "%s is no event; events look like 1:4711.2", lode_q(from_event));
+    if (from_event && (!*from_event || strspn(from_event, "0123456789:.") != strlen(from_event) ||
+                       strlen(from_event) >= ID_MAX))
+        return lode_err_set(err, LODE_INVALID, "%s is no event; events look like 1:4711.2",
+                            lode_q(from_event));
     struct lode_catalog_watch *w = lode_zalloc(sizeof(*w));
     if (!w)
         return lode_err_nomem(err, "a watch");
@@ -187,7 +199,10 @@ int lode_remote_watch(struct lode_catalog *self, enum lode_watch_scope scope, co
     init_cond(&w->moved);
     if (from_event)
         snprintf(w->last_id, sizeof(w->last_id), "%s", from_event);
-    struct lode_http_options options = {.token = remote->token, .origin = remote->url, .ca_file = remote->cacert, .agent = "lode",
+    struct lode_http_options options = {.token = remote->token,
+                                        .origin = remote->url,
+                                        .ca_file = remote->cacert,
+                                        .agent = "lode",
                                         .connections = 1};
     int r = make_url(w, scope, ns, name, err);
     r = r < 0 ? r : lode_http_new(&options, &w->http, err);
@@ -235,11 +250,13 @@ static int come_back(struct lode_catalog_watch *w, int64_t until, struct lode_er
         if (woken)
             return lode_err_set(err, LODE_CANCELLED, "the watch was ended");
         if (lode_mono_ms() >= until)
-            return lode_err_set(err, LODE_TIMEOUT, "nothing happened; the server cannot be reached: %s", why.text);
+            return lode_err_set(err, LODE_TIMEOUT,
+                                "nothing happened; the server cannot be reached: %s", why.text);
     }
 }
 
-int lode_remote_watch_next(struct lode_catalog_watch *w, int64_t timeout_ms, struct lode_journal_entry *out, struct lode_err *err)
+int lode_remote_watch_next(struct lode_catalog_watch *w, int64_t timeout_ms,
+                           struct lode_journal_entry *out, struct lode_err *err)
 {
     int64_t until = timeout_ms < 0 ? INT64_MAX / 2 : lode_mono_ms() + timeout_ms;
     for (;;) {
@@ -252,7 +269,8 @@ int lode_remote_watch_next(struct lode_catalog_watch *w, int64_t timeout_ms, str
             return lode_err_set(err, LODE_CANCELLED, "the watch was ended");
         if (got)
             return 0;
-        int r = over ? come_back(w, until, err) : lode_err_set(err, LODE_TIMEOUT, "nothing happened");
+        int r =
+            over ? come_back(w, until, err) : lode_err_set(err, LODE_TIMEOUT, "nothing happened");
         if (r < 0)
             return r;
     }

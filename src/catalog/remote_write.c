@@ -1,4 +1,5 @@
-/* Changing small facts on a server, and jobs: see catalog/remote.h. `who` of an act is the server's to say. */
+/* Changing small facts on a server, and jobs: see catalog/remote.h. `who` of an act is the server's
+ * to say. */
 #include <math.h>
 #include <string.h>
 #include "base/mem.h"
@@ -12,22 +13,26 @@ static const char *why_of(const struct lode_act *act)
     return act ? act->why : NULL;
 }
 
-static int ask_entry(struct lode_catalog *self, struct lode_remote_ask *ask, struct lode_journal_entry *out, struct lode_err *err)
+static int ask_entry(struct lode_catalog *self, struct lode_remote_ask *ask,
+                     struct lode_journal_entry *out, struct lode_err *err)
 {
     _cleanup_json_ json_t *doc = NULL;
     int r = lode_remote_ask(lode_remote_of(self), ask, &doc, err);
     return r < 0 ? r : lode_journal_entry_from_json(doc, out, err);
 }
 
-static int ask_version(struct lode_catalog *self, struct lode_remote_ask *ask, struct lode_version *out, struct lode_err *err)
+static int ask_version(struct lode_catalog *self, struct lode_remote_ask *ask,
+                       struct lode_version *out, struct lode_err *err)
 {
     _cleanup_json_ json_t *doc = NULL;
     int r = lode_remote_ask(lode_remote_of(self), ask, &doc, err);
     return r < 0 ? r : lode_version_from_json(doc, out, err);
 }
 
-int lode_remote_alias_set(struct lode_catalog *self, const char *ns, const char *name, const char *alias, const char *version,
-                          const char *expect_from, const struct lode_act *act, struct lode_journal_entry *entry, struct lode_err *err)
+int lode_remote_alias_set(struct lode_catalog *self, const char *ns, const char *name,
+                          const char *alias, const char *version, const char *expect_from,
+                          const struct lode_act *act, struct lode_journal_entry *entry,
+                          struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("PUT");
     lode_remote_model_path(&ask, ns, name, "aliases", alias);
@@ -37,8 +42,9 @@ int lode_remote_alias_set(struct lode_catalog *self, const char *ns, const char 
     return ask_entry(self, &ask, entry, err);
 }
 
-int lode_remote_alias_remove(struct lode_catalog *self, const char *ns, const char *name, const char *alias,
-                             const struct lode_act *act, struct lode_journal_entry *entry, struct lode_err *err)
+int lode_remote_alias_remove(struct lode_catalog *self, const char *ns, const char *name,
+                             const char *alias, const struct lode_act *act,
+                             struct lode_journal_entry *entry, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("DELETE");
     lode_remote_model_path(&ask, ns, name, "aliases", alias);
@@ -46,24 +52,29 @@ int lode_remote_alias_remove(struct lode_catalog *self, const char *ns, const ch
     return ask_entry(self, &ask, entry, err);
 }
 
-void lode_remote_notes(struct lode_remote_ask *ask, const struct lode_tag *tags, size_t n_tags, const struct lode_metric *metrics,
-                       size_t n_metrics)
+void lode_remote_notes(struct lode_remote_ask *ask, const struct lode_tag *tags, size_t n_tags,
+                       const struct lode_metric *metrics, size_t n_metrics)
 {
     json_t *t = json_object(), *m = json_object();
     for (size_t i = 0; i < n_metrics; i++)
         ask->infinite |= isinf(metrics[i].value) != 0;
     n_metrics = ask->infinite ? 0 : n_metrics;
     for (size_t i = 0; i < n_tags; i++)
-        ask->failed |= json_object_set_new(t, tags[i].key, tags[i].value ? json_string(tags[i].value) : json_null()) < 0;
+        ask->failed |=
+            json_object_set_new(t, tags[i].key,
+                                tags[i].value ? json_string(tags[i].value) : json_null()) < 0;
     for (size_t i = 0; i < n_metrics; i++)
-        ask->failed |= json_object_set_new(m, metrics[i].key, isnan(metrics[i].value) ? json_null() : json_real(metrics[i].value)) < 0;
+        ask->failed |= json_object_set_new(
+                           m, metrics[i].key,
+                           isnan(metrics[i].value) ? json_null() : json_real(metrics[i].value)) < 0;
     lode_remote_field(ask, "tags", t);
     lode_remote_field(ask, "metrics", m);
 }
 
-int lode_remote_annotate(struct lode_catalog *self, const struct lode_version *version, const struct lode_tag *tags, size_t n_tags,
-                         const struct lode_metric *metrics, size_t n_metrics, const struct lode_act *act, struct lode_version *out,
-                         struct lode_err *err)
+int lode_remote_annotate(struct lode_catalog *self, const struct lode_version *version,
+                         const struct lode_tag *tags, size_t n_tags,
+                         const struct lode_metric *metrics, size_t n_metrics,
+                         const struct lode_act *act, struct lode_version *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("PATCH");
     lode_remote_model_path(&ask, version->ns, version->name, "versions", version->version);
@@ -72,8 +83,8 @@ int lode_remote_annotate(struct lode_catalog *self, const struct lode_version *v
     return ask_version(self, &ask, out, err);
 }
 
-int lode_remote_remove(struct lode_catalog *self, const struct lode_version *version, const struct lode_act *act,
-                       struct lode_version *out, struct lode_err *err)
+int lode_remote_remove(struct lode_catalog *self, const struct lode_version *version,
+                       const struct lode_act *act, struct lode_version *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("DELETE");
     lode_remote_model_path(&ask, version->ns, version->name, "versions", version->version);
@@ -81,8 +92,8 @@ int lode_remote_remove(struct lode_catalog *self, const struct lode_version *ver
     return ask_version(self, &ask, out, err);
 }
 
-int lode_remote_restore(struct lode_catalog *self, const struct lode_version *version, const struct lode_act *act,
-                        struct lode_version *out, struct lode_err *err)
+int lode_remote_restore(struct lode_catalog *self, const struct lode_version *version,
+                        const struct lode_act *act, struct lode_version *out, struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("POST");
     lode_remote_model_path(&ask, version->ns, version->name, "versions", version->version);
@@ -92,15 +103,18 @@ int lode_remote_restore(struct lode_catalog *self, const struct lode_version *ve
 }
 
 /* A lease lives in a coord, which a client of a server does not have. */
-int lode_remote_lease(struct lode_catalog *self, const struct lode_version *version, const char *reader, struct lode_lease *lease,
-                      struct lode_err *err)
+int lode_remote_lease(struct lode_catalog *self, const struct lode_version *version,
+                      const char *reader, struct lode_lease *lease, struct lode_err *err)
 {
-    return lode_err_set(err, LODE_UNSUPPORTED, "a reader through a server holds no lease; the grace period of rm protects it");
+    return lode_err_set(
+        err, LODE_UNSUPPORTED,
+        "a reader through a server holds no lease; the grace period of rm protects it");
 }
 
 /* ---- jobs ---- */
 
-static int start_job(struct lode_remote *self, const char *kind, const json_t *params, json_t **out, struct lode_err *err)
+static int start_job(struct lode_remote *self, const char *kind, const json_t *params, json_t **out,
+                     struct lode_err *err)
 {
     _cleanup_ask_ struct lode_remote_ask ask = LODE_REMOTE_ASK("POST");
     lode_buf_adds(&ask.path, "/v1/jobs");
@@ -129,7 +143,8 @@ static int job_failed(const json_t *job, struct lode_err *err)
     return r < 0 ? r : lode_err_set(err, lode_code_of_name(code), "%s", message);
 }
 
-int lode_remote_job(struct lode_catalog *catalog, const char *kind, const json_t *params, json_t **report, struct lode_err *err)
+int lode_remote_job(struct lode_catalog *catalog, const char *kind, const json_t *params,
+                    json_t **report, struct lode_err *err)
 {
     struct lode_remote *self = lode_remote_of(catalog);
     json_t *job = NULL;

@@ -62,8 +62,8 @@ void lode_index_builder_free(struct lode_index_builder *self);
 LODE_DEFINE_CLEANUP(struct lode_index_builder *, lode_index_builder_freep, lode_index_builder_free)
 #define _cleanup_index_builder_ lode_cleanup(lode_index_builder_freep)
 
-/* lode_index_add(), lode_index_add_extents(), lode_index_builder_group(): parsers outside the tree use
- * them too, so they stand in <lode/format_ops.h>. */
+/* lode_index_add(), lode_index_add_extents(), lode_index_builder_group(): parsers outside the tree
+ * use them too, so they stand in <lode/format_ops.h>. */
 
 /* Says that `file` was taken for what it looks like, not for its name: where its tensors have names
  * that another group has, it alone takes the longer ones. */

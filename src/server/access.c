@@ -1,8 +1,9 @@
 /* The access log: one line a request, gathered in memory and written by a thread of its own.
  *
  *     2026-11-21T09:30:00.123Z 127.0.0.1 robot GET /v1/models/_/rank/versions/prod 200 512 0.031
- * time of the answer, peer, token's name ("-": none), method, raw path, status, bytes of the answer's body, milliseconds.
- * When the disk is slower than the requests, lines are dropped and counted rather than requests held up. */
+ * time of the answer, peer, token's name ("-": none), method, raw path, status, bytes of the
+ * answer's body, milliseconds. When the disk is slower than the requests, lines are dropped and
+ * counted rather than requests held up. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -35,7 +36,8 @@ static void write_out(struct srv_access *self, struct lode_buf *lines, uint64_t 
     if (lines->len && lode_write_full(self->fd, lines->data, lines->len) < 0)
         lode_log_warn("cannot write the access log; %zu bytes of it are lost", lines->len);
     if (dropped)
-        lode_log_warn("%llu lines of the access log are lost: the disk is too slow", (unsigned long long)dropped);
+        lode_log_warn("%llu lines of the access log are lost: the disk is too slow",
+                      (unsigned long long)dropped);
 }
 
 static void *writer(void *arg)
@@ -70,8 +72,10 @@ int srv_access_open(const char *path, struct srv_access **out, struct lode_err *
     struct srv_access *self = lode_zalloc(sizeof(*self));
     if (!self)
         return lode_err_nomem(err, "the access log");
-    self->fd = strcmp(path, "-") == 0 ? STDERR_FILENO
-                                      : lode_sys->openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    self->fd =
+        strcmp(path, "-") == 0
+            ? STDERR_FILENO
+            : lode_sys->openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     if (self->fd < 0) {
         lode_free(self);
         return lode_err_sys(err, "cannot open the access log %s", path);
@@ -107,11 +111,14 @@ void srv_access_close(struct srv_access *self)
 
 static void peer_text(const struct srv_request *request, char out[INET6_ADDRSTRLEN])
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *peer = info ? info->client_addr : NULL;
-    const void *address = !peer                       ? NULL
-                          : peer->sa_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr
-                                                        : (const void *)&((const struct sockaddr_in *)(const void *)peer)->sin_addr;
+    const void *address =
+        !peer ? NULL
+        : peer->sa_family == AF_INET6
+            ? (const void *)&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr
+            : (const void *)&((const struct sockaddr_in *)(const void *)peer)->sin_addr;
     if (!address || !inet_ntop(peer->sa_family, address, out, INET6_ADDRSTRLEN))
         memcpy(out, "-", 2);
 }
@@ -148,10 +155,12 @@ void srv_access_write(struct srv_access *self, const struct srv_request *request
     pthread_mutex_lock(&self->lock);
     size_t before = self->lines.len;
     const char *text = stamp(self, now);
-    lode_buf_addf(&self->lines, "%.20s%03dZ %s %s %s ", text, (int)(now % 1000), peer, who ? who : "-", request->method);
+    lode_buf_addf(&self->lines, "%.20s%03dZ %s %s %s ", text, (int)(now % 1000), peer,
+                  who ? who : "-", request->method);
     add_raw(&self->lines, request->url);
-    lode_buf_addf(&self->lines, " %d %llu %llu.%03llu\n", request->reply.status, (unsigned long long)request->sent,
-                  (unsigned long long)(us / 1000), (unsigned long long)(us % 1000));
+    lode_buf_addf(&self->lines, " %d %llu %llu.%03llu\n", request->reply.status,
+                  (unsigned long long)request->sent, (unsigned long long)(us / 1000),
+                  (unsigned long long)(us % 1000));
     if (self->lines.failed) {
         self->lines.len = before;
         self->lines.failed = 0;

@@ -1,7 +1,8 @@
-/* The table of uploads. Each has an id that nobody can guess; who knows it and has a token for the model may write.
+/* The table of uploads. Each has an id that nobody can guess; who knows it and has a token for the
+ * model may write.
  *
- * An upload that nobody speaks of for IDLE_MS is abandoned in a way that can be gone on with. A finished one stays that
- * long to answer a repeated finish. */
+ * An upload that nobody speaks of for IDLE_MS is abandoned in a way that can be gone on with. A
+ * finished one stays that long to answer a repeated finish. */
 #include <string.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -85,11 +86,14 @@ int srv_upload_find(struct srv_request *request, struct srv_upload **out, struct
         upload->refs++;
     pthread_mutex_unlock(&self->lock);
     if (!upload)
-        return lode_err_set(err, LODE_LOST_LEASE, "there is no such upload any more: it was finished, abandoned, taken over, "
-                            "or nobody spoke of it for too long; push again");
+        return lode_err_set(
+            err, LODE_LOST_LEASE,
+            "there is no such upload any more: it was finished, abandoned, taken over, "
+            "or nobody spoke of it for too long; push again");
     if (!srv_caller_may(&request->caller, upload->ns, upload->name)) {
         srv_upload_unref(upload);
-        return lode_err_set(err, LODE_DENIED, "token %s may not use this model", srv_caller_name(&request->caller));
+        return lode_err_set(err, LODE_DENIED, "token %s may not use this model",
+                            srv_caller_name(&request->caller));
     }
     pthread_mutex_lock(&upload->lock);
     upload->used_ms = lode_mono_ms();
@@ -98,7 +102,8 @@ int srv_upload_find(struct srv_request *request, struct srv_upload **out, struct
     return 0;
 }
 
-struct srv_upload *srv_upload_take_over(struct srv_request *request, const char *version, uint64_t number)
+struct srv_upload *srv_upload_take_over(struct srv_request *request, const char *version,
+                                        uint64_t number)
 {
     struct srv_attempts *self = request->server->attempts;
     char id[SRV_UPLOAD_ID];
@@ -106,8 +111,9 @@ struct srv_upload *srv_upload_take_over(struct srv_request *request, const char 
         return NULL;
     pthread_mutex_lock(&self->lock);
     struct srv_upload *u = self->first;
-    while (u && (u->number != number || strcmp(u->version, version) != 0 || strcmp(u->name, request->name) != 0 ||
-                 strcmp(u->ns, request->ns) != 0 || !u->attempt))
+    while (u &&
+           (u->number != number || strcmp(u->version, version) != 0 ||
+            strcmp(u->name, request->name) != 0 || strcmp(u->ns, request->ns) != 0 || !u->attempt))
         u = u->next;
     if (u) {
         u->refs++;
@@ -129,7 +135,8 @@ struct srv_upload *srv_upload_take_over(struct srv_request *request, const char 
 
 /* ---- adding and closing ---- */
 
-int srv_upload_add(struct lode_server *server, struct lode_attempt *attempt, struct srv_upload **out, struct lode_err *err)
+int srv_upload_add(struct lode_server *server, struct lode_attempt *attempt,
+                   struct srv_upload **out, struct lode_err *err)
 {
     struct srv_attempts *self = server->attempts;
     const struct lode_attempt_info *info = lode_attempt_info(attempt);
@@ -162,7 +169,9 @@ int srv_upload_add(struct lode_server *server, struct lode_attempt *attempt, str
     pthread_mutex_unlock(&self->lock);
     if (!room) {
         upload_free(u);
-        return lode_err_set(err, LODE_UNAVAILABLE, "%d uploads are open at once; come back when some have ended", UPLOADS_MAX);
+        return lode_err_set(err, LODE_UNAVAILABLE,
+                            "%d uploads are open at once; come back when some have ended",
+                            UPLOADS_MAX);
     }
     *out = u;
     return 0;
@@ -181,7 +190,8 @@ static void take_out(struct srv_attempts *self, struct srv_upload *upload, struc
 }
 
 /* The bytes of what is given up for good go at once: gc would find them, but later. */
-static int abandon(struct srv_upload *u, struct lode_attempt *attempt, bool keep, struct lode_err *err)
+static int abandon(struct srv_upload *u, struct lode_attempt *attempt, bool keep,
+                   struct lode_err *err)
 {
     int r = lode_catalog_ops_of(attempt)->abandon(attempt, keep, err);
     lode_catalog_ops_of(attempt)->attempt_close(attempt);
@@ -230,13 +240,15 @@ int srv_upload_close(struct srv_upload *u, bool keep, struct lode_err *err)
 /* ---- the sweeper ---- */
 
 /* One that was not spoken of for long, with a reference; finished ones are just taken out. */
-static struct srv_upload *find_idle(struct srv_attempts *self, int64_t before, struct srv_upload **gone)
+static struct srv_upload *find_idle(struct srv_attempts *self, int64_t before,
+                                    struct srv_upload **gone)
 {
     struct srv_upload *next;
     for (struct srv_upload *u = self->first; u; u = next) {
         next = u->next;
         pthread_mutex_lock(&u->lock);
-        bool idle = u->used_ms < before, open = u->state == SRV_UPLOAD_OPEN, busy = u->state == SRV_UPLOAD_FINISHING;
+        bool idle = u->used_ms < before, open = u->state == SRV_UPLOAD_OPEN,
+             busy = u->state == SRV_UPLOAD_FINISHING;
         pthread_mutex_unlock(&u->lock);
         if (!idle || busy)
             continue;

@@ -1,15 +1,15 @@
 /* Who asks: tokens held in memory, so that a check costs one hash and a binary search.
  *
- * The table is immutable and counted; follow.c replaces it when a `token/` key changes. A request keeps the table it
- * was admitted by. Tokens are asked for as soon as the root has one, and ever after, also when the last is taken back;
- * before that only a server that listens on loopback is open. */
+ * The table is immutable and counted; follow.c replaces it when a `token/` key changes. A request
+ * keeps the table it was admitted by. Tokens are asked for as soon as the root has one, and ever
+ * after, also when the last is taken back; before that only a server that listens on loopback is
+ * open. */
 #include "base/mem.h"
 #include "base/plant.h"
 #include "server/srv.h"
 #include "server/token.h"
 #include <fnmatch.h>
 #include <string.h>
-
 
 struct srv_auth_table {
     atomic_uint refs;
@@ -81,7 +81,8 @@ size_t srv_auth_count(struct srv_auth *auth)
     return n;
 }
 
-static const struct srv_token_record *find(const struct srv_token_records *records, const char *id, size_t len)
+static const struct srv_token_record *find(const struct srv_token_records *records, const char *id,
+                                           size_t len)
 {
     size_t low = 0, high = records->n;
     while (low < high) {
@@ -98,8 +99,10 @@ static const struct srv_token_record *find(const struct srv_token_records *recor
     return NULL;
 }
 
-/* The record whose secret this is, or NULL. Its hash is compared in constant time; the id is no secret. */
-static const struct srv_token_record *recognise(const struct srv_auth_table *table, const char *header)
+/* The record whose secret this is, or NULL. Its hash is compared in constant time; the id is no
+ * secret. */
+static const struct srv_token_record *recognise(const struct srv_auth_table *table,
+                                                const char *header)
 {
     if (!header || strncasecmp(header, "Bearer ", 7) != 0)
         return NULL;
@@ -107,14 +110,16 @@ static const struct srv_token_record *recognise(const struct srv_auth_table *tab
     size_t prefix = strlen(SRV_TOKEN_PREFIX);
     if (strncmp(text, SRV_TOKEN_PREFIX, prefix) != 0 || strlen(text) > 200)
         return NULL;
-    const struct srv_token_record *record = find(&table->records, text + prefix, strcspn(text + prefix, "_"));
+    const struct srv_token_record *record =
+        find(&table->records, text + prefix, strcspn(text + prefix, "_"));
     struct lode_sha256 hash;
     if (!record || lode_sha256_of(text, strlen(text), &hash, NULL) < 0)
         return NULL;
     return lode_digest_equal(&hash, &record->hash, sizeof(hash)) ? record : NULL;
 }
 
-int srv_auth_check(struct srv_auth *auth, const char *header, bool open, struct srv_caller *out, struct lode_err *err)
+int srv_auth_check(struct srv_auth *auth, const char *header, bool open, struct srv_caller *out,
+                   struct lode_err *err)
 {
     struct srv_auth_table *table = table_ref(auth);
     if (open && !atomic_load(&auth->guarded)) {
@@ -125,9 +130,10 @@ int srv_auth_check(struct srv_auth *auth, const char *header, bool open, struct 
     const struct srv_token_record *record = recognise(table, header);
     if (!record) {
         table_unref(table);
-        return lode_err_set(err, LODE_UNAUTHENTICATED,
-                            header ? "this token is not known here; it may have been removed"
-                                   : "a token is needed: set LODE_TOKEN, or send \"Authorization: Bearer ...\"");
+        return lode_err_set(
+            err, LODE_UNAUTHENTICATED,
+            header ? "this token is not known here; it may have been removed"
+                   : "a token is needed: set LODE_TOKEN, or send \"Authorization: Bearer ...\"");
     }
     *out = (struct srv_caller){table, record};
     return 0;
@@ -137,8 +143,9 @@ int srv_caller_scope(const struct srv_caller *caller, enum lode_scope scope, str
 {
     if (!caller->record || caller->record->info.scope >= scope || LODE_PLANTED(scope_unchecked))
         return 0;
-    return lode_err_set(err, LODE_DENIED, "token %s has the scope %s; this needs %s", caller->record->info.name,
-                        lode_scope_name(caller->record->info.scope), lode_scope_name(scope));
+    return lode_err_set(err, LODE_DENIED, "token %s has the scope %s; this needs %s",
+                        caller->record->info.name, lode_scope_name(caller->record->info.scope),
+                        lode_scope_name(scope));
 }
 
 bool srv_caller_limited(const struct srv_caller *caller)

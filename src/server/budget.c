@@ -1,7 +1,8 @@
-/* Memory for upload parts: paid before a body is read, so that a thousand uploads cannot take a thousand parts of memory.
+/* Memory for upload parts: paid before a body is read, so that a thousand uploads cannot take a
+ * thousand parts of memory.
  *
- * Who cannot pay waits with its connection suspended, which holds its client back by TCP. First come, first served: a
- * large part is not overtaken by small ones for ever. */
+ * Who cannot pay waits with its connection suspended, which holds its client back by TCP. First
+ * come, first served: a large part is not overtaken by small ones for ever. */
 #include "server/srv.h"
 
 bool srv_budget_take(struct srv_budget *self, struct srv_request *request, size_t bytes)

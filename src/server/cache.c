@@ -1,36 +1,38 @@
 /* Answers to "which version is name@alias", kept ready to send.
  *
- * An answer stands until something about its model changes: follow.c drops a model's answers when the coord tells of a
- * change, and a write through this server drops them before it is acknowledged, so that whoever wrote reads what was
- * written. An answer made from a read that began before such a drop is not kept: `put` compares the stamp taken before
- * the read with that of the model's last drop. Bounded: a full shard starts again from nothing.
+ * An answer stands until something about its model changes: follow.c drops a model's answers when
+ * the coord tells of a change, and a write through this server drops them before it is
+ * acknowledged, so that whoever wrote reads what was written. An answer made from a read that began
+ * before such a drop is not kept: `put` compares the stamp taken before the read with that of the
+ * model's last drop. Bounded: a full shard starts again from nothing.
  *
- * Sharded by model, so that event threads seldom meet; a shard's lock is never held across anything that waits. */
+ * Sharded by model, so that event threads seldom meet; a shard's lock is never held across anything
+ * that waits. */
 #include "base/mem.h"
 #include "server/srv.h"
 #include <string.h>
 #include <xxhash.h>
 
 #define SHARDS 64
-#define BUCKETS 1024          /* of a shard */
-#define ENTRIES_MAX 4096      /* of a shard: 262,144 answers in all */
+#define BUCKETS 1024     /* of a shard */
+#define ENTRIES_MAX 4096 /* of a shard: 262,144 answers in all */
 #define KEY_MAX (3 * LODE_NAME_MAX + 8)
 
 struct entry {
     struct entry *next;
-    uint64_t model;            /* hash of ns and name */
-    uint64_t key;              /* hash of all three */
+    uint64_t model; /* hash of ns and name */
+    uint64_t key;   /* hash of all three */
     struct MHD_Response *response;
     size_t bytes;
     size_t len;
-    char text[];               /* "ns\0name\0rev" */
+    char text[]; /* "ns\0name\0rev" */
 };
 
 struct shard {
     pthread_mutex_t lock;
     struct entry *buckets[BUCKETS];
     size_t n;
-    uint64_t dropped;          /* stamp of the last drop in this shard */
+    uint64_t dropped; /* stamp of the last drop in this shard */
 } __attribute__((aligned(64)));
 
 struct srv_cache {
@@ -58,7 +60,8 @@ static void make_key(struct key *key, const char *ns, const char *name, const ch
 /* Names longer than the rule allows find nothing anywhere. */
 static bool fits(const char *ns, const char *name, const char *rev)
 {
-    return strlen(ns) <= LODE_NAME_MAX && strlen(name) <= LODE_NAME_MAX && (!rev || strlen(rev) <= LODE_NAME_MAX);
+    return strlen(ns) <= LODE_NAME_MAX && strlen(name) <= LODE_NAME_MAX &&
+           (!rev || strlen(rev) <= LODE_NAME_MAX);
 }
 
 static struct shard *shard_of(struct srv_cache *self, const struct key *key)
@@ -107,7 +110,8 @@ void srv_cache_free(struct srv_cache *self)
     lode_free(self);
 }
 
-/* All answers of a model lie in one bucket chain only if their revisions hash alike, so buckets go by model. */
+/* All answers of a model lie in one bucket chain only if their revisions hash alike, so buckets go
+ * by model. */
 static struct entry **bucket_of(struct shard *shard, const struct key *key)
 {
     return &shard->buckets[key->model / SHARDS % BUCKETS];
@@ -116,15 +120,16 @@ static struct entry **bucket_of(struct shard *shard, const struct key *key)
 static struct entry *find(struct shard *shard, const struct key *key)
 {
     struct entry *e = *bucket_of(shard, key);
-    while (e && (e->key != key->hash || e->len != key->len || memcmp(e->text, key->text, key->len) != 0))
+    while (e &&
+           (e->key != key->hash || e->len != key->len || memcmp(e->text, key->text, key->len) != 0))
         e = e->next;
     return e;
 }
 
-/* libmicrohttpd offers no reference of its own to take, so the answer is queued while the shard is locked: a few
- * stores, nothing that waits. */
+/* libmicrohttpd offers no reference of its own to take, so the answer is queued while the shard is
+ * locked: a few stores, nothing that waits. */
 bool srv_cache_give(struct srv_cache *self, const char *ns, const char *name, const char *rev,
-                     srv_cache_use *use, void *arg)
+                    srv_cache_use *use, void *arg)
 {
     struct key key;
     if (!fits(ns, name, rev))
@@ -149,13 +154,17 @@ static struct entry *entry_new(const struct key *key, struct MHD_Response *respo
     struct entry *e = lode_alloc(sizeof(*e) + key->len);
     if (!e)
         return NULL;
-    *e = (struct entry){.model = key->model, .key = key->hash, .response = response, .bytes = bytes, .len = key->len};
+    *e = (struct entry){.model = key->model,
+                        .key = key->hash,
+                        .response = response,
+                        .bytes = bytes,
+                        .len = key->len};
     memcpy(e->text, key->text, key->len);
     return e;
 }
 
-void srv_cache_put(struct srv_cache *self, uint64_t stamp, const char *ns, const char *name, const char *rev,
-                    struct MHD_Response *response, size_t bytes)
+void srv_cache_put(struct srv_cache *self, uint64_t stamp, const char *ns, const char *name,
+                   const char *rev, struct MHD_Response *response, size_t bytes)
 {
     struct key key;
     struct entry *e = NULL;

@@ -1,8 +1,9 @@
-/* Remembered checks: which blocks of a file matched the manifest, for exactly this file (device, inode, size, both times)
- * and this manifest. What is remembered is sent by sendfile; what is not is read and hashed as it goes.
+/* Remembered checks: which blocks of a file matched the manifest, for exactly this file (device,
+ * inode, size, both times) and this manifest. What is remembered is sent by sendfile; what is not
+ * is read and hashed as it goes.
  *
- * A bit a block, set by whichever request checked it, so that readers of ranges together make a file known. In memory
- * only: after a start everything is checked once again. */
+ * A bit a block, set by whichever request checked it, so that readers of ranges together make a
+ * file known. In memory only: after a start everything is checked once again. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/size.h"
@@ -12,8 +13,8 @@
 
 #define BUCKETS 4096
 #define FILES_MAX 65536
-#define BITS_MAX (64u << 20)     /* bytes of all bitmaps together */
-#define SETTLED_MS 2000          /* since the last change of the file, as far as its times tell */
+#define BITS_MAX (64u << 20) /* bytes of all bitmaps together */
+#define SETTLED_MS 2000      /* since the last change of the file, as far as its times tell */
 
 struct known {
     struct known *next;
@@ -62,8 +63,8 @@ void srv_checked_free(struct srv_checked *self)
 
 bool srv_identity_same(const struct lode_store_stat *a, const struct lode_store_stat *b)
 {
-    return a->inode && a->inode == b->inode && a->device == b->device && a->size == b->size && a->mtime_ns == b->mtime_ns &&
-           a->ctime_ns == b->ctime_ns;
+    return a->inode && a->inode == b->inode && a->device == b->device && a->size == b->size &&
+           a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
 
 static uint64_t hash_of(const struct srv_identity *id)
@@ -75,7 +76,8 @@ static uint64_t hash_of(const struct srv_identity *id)
 static struct known *find(struct srv_checked *self, const struct srv_identity *id, uint64_t hash)
 {
     struct known *k = self->buckets[hash % BUCKETS];
-    while (k && (k->hash != hash || k->n_blocks != id->n_blocks || !srv_identity_same(&k->stat, &id->stat)))
+    while (k && (k->hash != hash || k->n_blocks != id->n_blocks ||
+                 !srv_identity_same(&k->stat, &id->stat)))
         k = k->next;
     return k;
 }
@@ -88,7 +90,8 @@ static bool all_set(const struct known *k, size_t first, size_t last)
     return true;
 }
 
-bool srv_checked_covers(struct srv_checked *self, const struct srv_identity *id, size_t first, size_t last)
+bool srv_checked_covers(struct srv_checked *self, const struct srv_identity *id, size_t first,
+                        size_t last)
 {
     uint64_t hash = hash_of(id);
     pthread_mutex_lock(&self->lock);
@@ -114,7 +117,10 @@ static struct known *make(struct srv_checked *self, const struct srv_identity *i
     struct known *k = lode_zalloc(sizeof(*k) + bytes);
     if (!k)
         return NULL;
-    *k = (struct known){.next = self->buckets[hash % BUCKETS], .stat = id->stat, .hash = hash, .n_blocks = id->n_blocks};
+    *k = (struct known){.next = self->buckets[hash % BUCKETS],
+                        .stat = id->stat,
+                        .hash = hash,
+                        .n_blocks = id->n_blocks};
     self->buckets[hash % BUCKETS] = k;
     self->n++;
     self->bytes += bytes;

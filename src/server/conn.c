@@ -1,9 +1,10 @@
 /* Open connections and their deadlines.
  *
- * libmicrohttpd closes a connection on which nothing happens, but not one on which a byte comes every ten seconds. Here
- * each connection carries the moment by which its current step has to be over: its request's head, or its body at
- * SRV_BODY_RATE at least. A sweeper shuts the sockets of those that are late; libmicrohttpd then closes them. A step
- * changes one atomic number; the list is locked only when connections come and go. */
+ * libmicrohttpd closes a connection on which nothing happens, but not one on which a byte comes
+ * every ten seconds. Here each connection carries the moment by which its current step has to be
+ * over: its request's head, or its body at SRV_BODY_RATE at least. A sweeper shuts the sockets of
+ * those that are late; libmicrohttpd then closes them. A step changes one atomic number; the list
+ * is locked only when connections come and go. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/srv.h"
@@ -12,7 +13,8 @@
 
 #define SWEEP_MS 500
 #define BODY_GRACE_MS 30000
-#define BODY_RATE (16u << 10) /* bytes a second that an upload makes at least, over its whole length */
+#define BODY_RATE                                                                                  \
+    (16u << 10) /* bytes a second that an upload makes at least, over its whole length */
 
 struct srv_conn {
     struct srv_conn *prev, *next; /* guarded by the list's lock */
@@ -24,8 +26,8 @@ struct srv_conns {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct srv_conn *first; /* guarded by lock */
-    unsigned n;              /* guarded by lock */
-    bool stopping;           /* guarded by lock */
+    unsigned n;             /* guarded by lock */
+    bool stopping;          /* guarded by lock */
     int64_t header_ms, idle_ms;
     pthread_t sweeper;
 };
@@ -50,7 +52,8 @@ static void *sweeper(void *arg)
     return NULL;
 }
 
-int srv_conns_start(unsigned header_s, unsigned idle_s, struct srv_conns **out, struct lode_err *err)
+int srv_conns_start(unsigned header_s, unsigned idle_s, struct srv_conns **out,
+                    struct lode_err *err)
 {
     struct srv_conns *self = lode_zalloc(sizeof(*self));
     if (!self)
@@ -84,7 +87,8 @@ void srv_conns_stop(struct srv_conns *self)
 
 static void opened(struct srv_conns *self, struct MHD_Connection *mhd, void **slot)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct srv_conn *c = info ? lode_zalloc(sizeof(*c)) : NULL;
     *slot = c;
     if (!c)
@@ -118,7 +122,8 @@ static void closed(struct srv_conns *self, void **slot)
     *slot = NULL;
 }
 
-void srv_conns_notify(void *conns, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode code)
+void srv_conns_notify(void *conns, struct MHD_Connection *mhd, void **slot,
+                      enum MHD_ConnectionNotificationCode code)
 {
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
         opened(conns, mhd, slot);
@@ -129,7 +134,8 @@ void srv_conns_notify(void *conns, struct MHD_Connection *mhd, void **slot, enum
 void srv_conn_reading_body(struct srv_conn *c, uint64_t bytes)
 {
     if (c)
-        atomic_store(&c->deadline, lode_mono_ms() + BODY_GRACE_MS + (int64_t)(bytes / BODY_RATE) * 1000);
+        atomic_store(&c->deadline,
+                     lode_mono_ms() + BODY_GRACE_MS + (int64_t)(bytes / BODY_RATE) * 1000);
 }
 
 void srv_conn_answering(struct srv_conn *c)

@@ -1,6 +1,6 @@
-/* Finishing an upload: the manifest is made here, from what passed through and from what lies there, never from what the
- * client says; a client may say what it meant to send (a digest over all names, sizes and SHA-256), and is told if that
- * differs. */
+/* Finishing an upload: the manifest is made here, from what passed through and from what lies
+ * there, never from what the client says; a client may say what it meant to send (a digest over all
+ * names, sizes and SHA-256), and is told if that differs. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
@@ -17,12 +17,15 @@ struct reading {
     const struct lode_manifest *manifest;
 };
 
-static int read_staged(void *arg, unsigned number, uint64_t offset, void *into, size_t len, struct lode_err *err)
+static int read_staged(void *arg, unsigned number, uint64_t offset, void *into, size_t len,
+                       struct lode_err *err)
 {
     const struct reading *reading = arg;
     const struct lode_place *place = lode_attempt_info(reading->upload->attempt)->place;
-    _cleanup_free_ char *key = lode_asprintf("%s%s%s", place->prefix, place->prefix[0] ? "/" : "", reading->manifest->files[number].path);
-    return key ? lode_store_pread(place->store, key, into, len, offset, err) : lode_err_nomem(err, "a key");
+    _cleanup_free_ char *key = lode_asprintf("%s%s%s", place->prefix, place->prefix[0] ? "/" : "",
+                                             reading->manifest->files[number].path);
+    return key ? lode_store_pread(place->store, key, into, len, offset, err)
+               : lode_err_nomem(err, "a key");
 }
 
 static int index_files(struct srv_upload *u, struct lode_manifest *m, struct lode_err *err)
@@ -48,14 +51,16 @@ static int add_file(struct lode_manifest_file *out, struct srv_upload_file *f, s
     out->mode = f->mode & 0111 ? 0755 : 0644;
     out->sha256 = f->digest.sha256;
     out->crc32c = f->digest.crc32c;
-    out->blocks = lode_memdup(f->digest.blocks ? (const void *)f->digest.blocks : "", f->digest.n_blocks * sizeof(*f->digest.blocks));
+    out->blocks = lode_memdup(f->digest.blocks ? (const void *)f->digest.blocks : "",
+                              f->digest.n_blocks * sizeof(*f->digest.blocks));
     out->n_blocks = f->digest.n_blocks;
     return out->path && out->blocks ? 0 : lode_err_nomem(err, "a manifest");
 }
 
 static int by_path(const void *a, const void *b)
 {
-    return strcmp(((const struct lode_manifest_file *)a)->path, ((const struct lode_manifest_file *)b)->path);
+    return strcmp(((const struct lode_manifest_file *)a)->path,
+                  ((const struct lode_manifest_file *)b)->path);
 }
 
 static int make_manifest(struct srv_upload *u, struct lode_manifest **out, struct lode_err *err)
@@ -99,7 +104,8 @@ static bool is_known(const struct srv_upload *u, const char *path)
     return f && f->complete;
 }
 
-static int adopt(void *arg, const char *key, const struct lode_store_stat *stat, struct lode_err *err)
+static int adopt(void *arg, const char *key, const struct lode_store_stat *stat,
+                 struct lode_err *err)
 {
     struct walk *walk = arg;
     const char *path = key + walk->skip;
@@ -125,7 +131,9 @@ static int check_content(const struct lode_manifest *m, const char *content, str
         return 0;
     int r = lode_manifest_content(m, found, err);
     if (r == 0 && strcmp(found, content) != 0)
-        r = lode_err_set(err, LODE_CORRUPT, "what arrived is not what was sent: content %s here, %s there", found, content);
+        r = lode_err_set(err, LODE_CORRUPT,
+                         "what arrived is not what was sent: content %s here, %s there", found,
+                         content);
     return r;
 }
 
@@ -135,7 +143,9 @@ static int begin_finish(struct srv_upload *u, struct lode_err *err)
 {
     if (u->state != SRV_UPLOAD_OPEN)
         return lode_err_set(err, u->state == SRV_UPLOAD_FINISHING ? LODE_CONFLICT : LODE_LOST_LEASE,
-                            "this upload %s", u->state == SRV_UPLOAD_FINISHING ? "is being finished already" : "is closed");
+                            "this upload %s",
+                            u->state == SRV_UPLOAD_FINISHING ? "is being finished already"
+                                                             : "is closed");
     for (const struct srv_upload_file *f = u->files; f; f = f->next_file)
         if (f->running || f->write)
             return lode_err_set(err, LODE_INVALID, "%s is not complete", f->path);
@@ -143,7 +153,8 @@ static int begin_finish(struct srv_upload *u, struct lode_err *err)
     return 0;
 }
 
-static int commit(struct srv_upload *u, const char *content, struct lode_version *out, struct lode_err *err)
+static int commit(struct srv_upload *u, const char *content, struct lode_version *out,
+                  struct lode_err *err)
 {
     _cleanup_manifest_ struct lode_manifest *m = NULL;
     int r = adopt_earlier(u, err);
@@ -170,7 +181,8 @@ static void end_finish(struct srv_upload *u, bool done, const struct lode_versio
     lode_catalog_ops_of(attempt)->attempt_close(attempt);
 }
 
-int srv_upload_finish(struct srv_upload *u, const char *content, struct lode_version *out, struct lode_err *err)
+int srv_upload_finish(struct srv_upload *u, const char *content, struct lode_version *out,
+                      struct lode_err *err)
 {
     pthread_mutex_lock(&u->lock);
     int r = begin_finish(u, err);

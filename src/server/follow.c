@@ -1,8 +1,9 @@
-/* Following the root: one coord watch over everything, from which the server knows the newest revision, whose answers
- * are stale, and when the tokens have changed.
+/* Following the root: one coord watch over everything, from which the server knows the newest
+ * revision, whose answers are stale, and when the tokens have changed.
  *
- * Staleness of a kept answer is bounded by this watch, and ends earlier for who writes through this server. If the watch
- * is lost (the coord is away, or history that old is gone), every kept answer goes and none is kept until it is back. */
+ * Staleness of a kept answer is bounded by this watch, and ends earlier for who writes through this
+ * server. If the watch is lost (the coord is away, or history that old is gone), every kept answer
+ * goes and none is kept until it is back. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/rooms.h"
@@ -180,7 +181,8 @@ bool srv_follow_alive(struct srv_follow *self)
 static int wait_until(struct srv_follow *self, uint64_t revision, int64_t until)
 {
     pthread_mutex_lock(&self->lock);
-    while (atomic_load(&self->revision) < revision && lode_mono_ms() < until && !atomic_load(&self->server->stopping))
+    while (atomic_load(&self->revision) < revision && lode_mono_ms() < until &&
+           !atomic_load(&self->server->stopping))
         srv_cond_wait_until(&self->moved, &self->lock, until);
     bool there = atomic_load(&self->revision) >= revision;
     pthread_mutex_unlock(&self->lock);
@@ -197,6 +199,8 @@ int srv_follow_wait(struct srv_follow *self, uint64_t revision, struct lode_err 
         return 0;
     if (wait_until(self, revision, lode_mono_ms() + SRV_BEHIND_MS) == 0)
         return 0;
-    return lode_err_set(err, LODE_BEHIND, "this server has seen revision %llu of the root, not %llu; ask another or later",
-                        (unsigned long long)srv_follow_revision(self), (unsigned long long)revision);
+    return lode_err_set(
+        err, LODE_BEHIND,
+        "this server has seen revision %llu of the root, not %llu; ask another or later",
+        (unsigned long long)srv_follow_revision(self), (unsigned long long)revision);
 }

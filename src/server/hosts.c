@@ -1,5 +1,5 @@
-/* Host and Origin: a page in somebody's browser must not reach this server by a name of its own (DNS rebinding), nor
- * act for the user across sites. */
+/* Host and Origin: a page in somebody's browser must not reach this server by a name of its own
+ * (DNS rebinding), nor act for the user across sites. */
 #include "base/name.h"
 #include "server/srv.h"
 #include <arpa/inet.h>
@@ -41,23 +41,29 @@ static bool is_literal(const char *host)
 
 static bool host_allowed(const struct srv_hosts *hosts, const char *host)
 {
-    return strcasecmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0 ||
-           strcasecmp(host, hosts->own) == 0 || listed(hosts->names, host) || (hosts->literals && is_literal(host));
+    return strcasecmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 ||
+           strcmp(host, "::1") == 0 || strcasecmp(host, hosts->own) == 0 ||
+           listed(hosts->names, host) || (hosts->literals && is_literal(host));
 }
 
-int srv_hosts_check(const struct srv_hosts *hosts, const char *host, const char *origin, struct lode_err *err)
+int srv_hosts_check(const struct srv_hosts *hosts, const char *host, const char *origin,
+                    struct lode_err *err)
 {
     char name[256];
     if (!host || !host_of(host, name))
-        return lode_err_set(err, LODE_INVALID, "the request needs a Host header that names this server");
+        return lode_err_set(err, LODE_INVALID,
+                            "the request needs a Host header that names this server");
     if (!host_allowed(hosts, name))
-        return lode_err_set(err, LODE_DENIED, "this server is not called %s; start it with --host %s if it is",
+        return lode_err_set(err, LODE_DENIED,
+                            "this server is not called %s; start it with --host %s if it is",
                             lode_q(name), lode_q(name));
     if (!origin || listed(hosts->origins, origin))
         return 0;
     const char *site = strstr(origin, "://");
     if (site && strcasecmp(site + 3, host) == 0)
         return 0;
-    return lode_err_set(err, LODE_DENIED, "pages of %s may not call this server; start it with --origin to allow them",
-                        lode_q(origin));
+    return lode_err_set(
+        err, LODE_DENIED,
+        "pages of %s may not call this server; start it with --origin to allow them",
+        lode_q(origin));
 }

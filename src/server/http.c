@@ -2,17 +2,18 @@
  *
  *   HEAD --(no body)--> RUNNING on a worker, suspended --> DONE, answered
  *     `--> [BUDGET, suspended until a part's memory is paid] --> BODY --> RUNNING --> DONE
- * libmicrohttpd calls with an empty upload both before the body and after it, and once more after each resume; the
- * state tells which. A refusal is answered at once and ends the connection if a body would follow, unless it is so
- * short that reading it is cheaper. */
+ * libmicrohttpd calls with an empty upload both before the body and after it, and once more after
+ * each resume; the state tells which. A refusal is answered at once and ends the connection if a
+ * body would follow, unless it is so short that reading it is cheaper. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "server/srv.h"
 #include <string.h>
 
-#define DRAIN_MAX (64u << 10)       /* bytes of a refused body that are read all the same */
-#define CONNECTION_MEMORY (72u << 10) /* bytes of a connection's pool: head, and body as it passes */
+#define DRAIN_MAX (64u << 10) /* bytes of a refused body that are read all the same */
+#define CONNECTION_MEMORY                                                                          \
+    (72u << 10) /* bytes of a connection's pool: head, and body as it passes */
 
 static size_t keep_escapes(void *arg, struct MHD_Connection *mhd, char *s)
 {
@@ -34,7 +35,9 @@ static int handle(struct srv_request *request, struct lode_err *err)
 {
     if (atomic_load(&request->server->stopping))
         return lode_err_set(err, LODE_UNAVAILABLE, "this server is stopping; ask another");
-    int r = request->want_revision ? srv_follow_wait(request->server->follow, request->want_revision, err) : 0;
+    int r = request->want_revision
+                ? srv_follow_wait(request->server->follow, request->want_revision, err)
+                : 0;
     return r < 0 ? r : request->route->run(request, err);
 }
 
@@ -46,7 +49,8 @@ static void run_request(struct srv_task *task)
     if (r < 0)
         srv_reply_error(request, 0, r, &err);
     else if (request->reply.kind == SRV_REPLY_NONE)
-        srv_reply_fail(request, 0, LODE_INTERNAL, "operation %s gave no answer", request->route->operation);
+        srv_reply_fail(request, 0, LODE_INTERNAL, "operation %s gave no answer",
+                       request->route->operation);
     if (!request->reply.revision)
         request->reply.revision = srv_follow_revision(request->server->follow);
     request->state = SRV_REQUEST_DONE;
@@ -82,7 +86,8 @@ static enum MHD_Result begin_body(struct srv_request *request)
             return dispatch(request);
         }
     }
-    uint64_t length = request->content_length == UINT64_MAX ? LODE_HTTP_BODY_MAX : request->content_length;
+    uint64_t length =
+        request->content_length == UINT64_MAX ? LODE_HTTP_BODY_MAX : request->content_length;
     srv_conn_reading_body(request->conn, length);
     request->state = SRV_REQUEST_BODY;
     if (request->drain || request->route->body != SRV_BODY_PART)
@@ -126,7 +131,8 @@ static enum MHD_Result take_body(struct srv_request *request, const char *data, 
     lode_buf_add(&request->body, data, len);
     if (!request->body.failed)
         return MHD_YES;
-    srv_reply_fail(request, 0, request->body.failed, "the body is larger than %u bytes", LODE_HTTP_BODY_MAX);
+    srv_reply_fail(request, 0, request->body.failed, "the body is larger than %u bytes",
+                   LODE_HTTP_BODY_MAX);
     request->reply.close = true;
     lode_buf_release(&request->body);
     return MHD_YES; /* the rest is read past, at the deadline of its connection at the latest */
@@ -147,8 +153,9 @@ static enum MHD_Result first_call(struct srv_request *request)
     return MHD_YES;
 }
 
-static enum MHD_Result access_handler(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
-                                      const char *version, const char *data, size_t *n, void **slot)
+static enum MHD_Result access_handler(void *arg, struct MHD_Connection *mhd, const char *url,
+                                      const char *method, const char *version, const char *data,
+                                      size_t *n, void **slot)
 {
     struct srv_request *request = *slot;
     if (!request) {
@@ -173,7 +180,8 @@ static enum MHD_Result access_handler(void *arg, struct MHD_Connection *mhd, con
     return MHD_YES;
 }
 
-static void completed(void *arg, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how)
+static void completed(void *arg, struct MHD_Connection *mhd, void **slot,
+                      enum MHD_RequestTerminationCode how)
 {
     struct srv_request *request = *slot;
     struct lode_server *server = arg;
@@ -196,27 +204,33 @@ static void mhd_log(void *arg, const char *fmt, va_list args)
 
 /* ---- the daemon ---- */
 
-int srv_http_start(struct lode_server *server, int listen_fd, const char *cert, const char *key, struct lode_err *err)
+int srv_http_start(struct lode_server *server, int listen_fd, const char *cert, const char *key,
+                   struct lode_err *err)
 {
     const struct lode_serve_options *o = &server->options;
     struct MHD_OptionItem more[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)cert},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key},
-        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0,
+         (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
         {MHD_OPTION_END, 0, NULL},
     };
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_ITC |
-                     (cert ? MHD_USE_TLS : 0);
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                     MHD_USE_ITC | (cert ? MHD_USE_TLS : 0);
     server->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, access_handler, server, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        listen_fd, MHD_OPTION_THREAD_POOL_SIZE, o->threads, MHD_OPTION_CONNECTION_LIMIT, o->connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, o->connections_per_ip, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)(16u << 10),
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, srv_conns_notify, server->conns, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, cert ? more : &more[3], MHD_OPTION_END);
+        flags, 0, NULL, NULL, access_handler, server, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_THREAD_POOL_SIZE, o->threads,
+        MHD_OPTION_CONNECTION_LIMIT, o->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        o->connections_per_ip, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)(16u << 10), MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, srv_conns_notify, server->conns, MHD_OPTION_STRICT_FOR_CLIENT,
+        1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, cert ? more : &more[3],
+        MHD_OPTION_END);
     if (!server->daemon)
-        return lode_err_set(err, LODE_UNAVAILABLE, "cannot start the HTTP server%s",
-                            cert ? "; are the certificate and its key PEM files that belong together?" : "");
+        return lode_err_set(
+            err, LODE_UNAVAILABLE, "cannot start the HTTP server%s",
+            cert ? "; are the certificate and its key PEM files that belong together?" : "");
     return 0;
 }

@@ -1,14 +1,18 @@
-/* Changes as they happen, to any number of event streams (text/event-stream) from one watch of the catalog.
+/* Changes as they happen, to any number of event streams (text/event-stream) from one watch of the
+ * catalog.
  *
- *   catalog watch -> thread -> ring of rendered events -> each stream copies from the ring in its event thread
+ *   catalog watch -> thread -> ring of rendered events -> each stream copies from the ring in its
+ * event thread
  *
- * An event is rendered once. A stream that has told everything is suspended; the thread resumes it when the ring moves, or
- * every HEARTBEAT_MS with a comment, so that dead peers are noticed. A stream that falls behind the ring is closed: its
- * client comes back with Last-Event-ID and is brought up to date from the catalog's own history (backlog).
+ * An event is rendered once. A stream that has told everything is suspended; the thread resumes it
+ * when the ring moves, or every HEARTBEAT_MS with a comment, so that dead peers are noticed. A
+ * stream that falls behind the ring is closed: its client comes back with Last-Event-ID and is
+ * brought up to date from the catalog's own history (backlog).
  *
  * Invariants
  *  1. A stream tells every event of its models once, in order, or ends.
- *  2. A suspended watcher is marked so under the lock, and resumed once by whoever clears the mark. */
+ *  2. A suspended watcher is marked so under the lock, and resumed once by whoever clears the mark.
+ */
 #include <string.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -39,25 +43,25 @@ struct watcher {
     struct watcher *prev, *next;
     struct srv_hub *hub;
     struct MHD_Connection *mhd;
-    struct srv_caller caller;      /* held */
-    char ns[LODE_NAME_MAX + 1];    /* "": all */
-    char name[LODE_NAME_MAX + 1];  /* "": all */
-    struct lode_buf backlog;       /* to be told before the ring */
-    size_t told;                   /* bytes of the backlog, or of the event at `at` */
-    uint64_t at;                   /* number of the next event */
-    struct place after;            /* events up to here were in the backlog */
-    bool suspended, beat;          /* guarded by the hub's lock */
+    struct srv_caller caller;     /* held */
+    char ns[LODE_NAME_MAX + 1];   /* "": all */
+    char name[LODE_NAME_MAX + 1]; /* "": all */
+    struct lode_buf backlog;      /* to be told before the ring */
+    size_t told;                  /* bytes of the backlog, or of the event at `at` */
+    uint64_t at;                  /* number of the next event */
+    struct place after;           /* events up to here were in the backlog */
+    bool suspended, beat;         /* guarded by the hub's lock */
 };
 
 struct srv_hub {
     struct lode_server *server;
     pthread_mutex_t lock;
-    struct event ring[RING];       /* guarded by lock, all below too */
-    uint64_t first, next;          /* numbers of the oldest event kept and of the one to come */
+    struct event ring[RING]; /* guarded by lock, all below too */
+    uint64_t first, next;    /* numbers of the oldest event kept and of the one to come */
     struct watcher *watchers;
     size_t n;
     bool closed;
-    char last_id[EVENT_ID];        /* of the newest event, for Last-Event-ID of who has heard none yet */
+    char last_id[EVENT_ID]; /* of the newest event, for Last-Event-ID of who has heard none yet */
     struct lode_catalog_watch *watch;
     atomic_bool stopping;
     pthread_t thread;
@@ -89,7 +93,8 @@ static void render(const struct lode_journal_entry *e, struct lode_buf *out)
     _cleanup_json_ json_t *doc = lode_journal_entry_to_json(e);
     _cleanup_free_ char *text = doc ? lode_json_text(doc, NULL) : NULL;
     if (text)
-        lode_buf_addf(out, "id: %s\nevent: %s\ndata: %s\n\n", e->event ? e->event : "", lode_change_name(e->change), text);
+        lode_buf_addf(out, "id: %s\nevent: %s\ndata: %s\n\n", e->event ? e->event : "",
+                      lode_change_name(e->change), text);
     else
         out->failed = LODE_NO_MEMORY;
 }
@@ -154,7 +159,8 @@ static int open_watch(struct srv_hub *self, const char *from, struct lode_err *e
 {
     struct lode_catalog *catalog = self->server->catalog;
     struct lode_catalog_watch *watch;
-    int r = lode_catalog_ops_of(catalog)->watch(catalog, LODE_WATCH_ALL, NULL, NULL, from, &watch, err);
+    int r =
+        lode_catalog_ops_of(catalog)->watch(catalog, LODE_WATCH_ALL, NULL, NULL, from, &watch, err);
     if (r < 0)
         return r;
     pthread_mutex_lock(&self->lock);
@@ -407,21 +413,24 @@ static int add_history(struct watcher *w, struct lode_catalog_watch *watch, stru
         place_parse(entry.event, &w->after);
         lode_journal_entry_release(&entry);
         if (w->backlog.failed)
-            return lode_err_set(err, LODE_COMPACTED, "more has happened since than a stream tells: list again");
+            return lode_err_set(err, LODE_COMPACTED,
+                                "more has happened since than a stream tells: list again");
     }
 }
 
-/* What happened since `from`, out of the catalog's history. The stream joined the ring before, so nothing falls between;
- * what is in both is told once, by `after`. */
-static int bring_up_to_date(struct watcher *w, struct srv_request *request, const char *from, struct lode_err *err)
+/* What happened since `from`, out of the catalog's history. The stream joined the ring before, so
+ * nothing falls between; what is in both is told once, by `after`. */
+static int bring_up_to_date(struct watcher *w, struct srv_request *request, const char *from,
+                            struct lode_err *err)
 {
     struct lode_catalog *catalog = request->server->catalog;
     struct lode_catalog_watch *watch;
     struct place place;
     if (!place_parse(from, &place))
-        return lode_err_set(err, LODE_INVALID, "%s is no event id; it looks like \"1:42.0\"", lode_q(from));
-    int r = lode_catalog_ops_of(catalog)->watch(catalog, w->name[0] ? LODE_WATCH_MODEL : LODE_WATCH_ALL, w->ns, w->name,
-                                                from, &watch, err);
+        return lode_err_set(err, LODE_INVALID, "%s is no event id; it looks like \"1:42.0\"",
+                            lode_q(from));
+    int r = lode_catalog_ops_of(catalog)->watch(
+        catalog, w->name[0] ? LODE_WATCH_MODEL : LODE_WATCH_ALL, w->ns, w->name, from, &watch, err);
     if (r < 0)
         return r;
     r = add_history(w, watch, err);
@@ -438,18 +447,22 @@ static int check_filter(struct srv_request *request, struct lode_err *err)
     if (r == 0 && name)
         r = lode_name_check(LODE_NAME_MODEL, name, strlen(name), err);
     if (r == 0 && name && !srv_caller_may(&request->caller, ns ? ns : LODE_DEFAULT_NS, name))
-        r = lode_err_set(err, LODE_DENIED, "token %s may not use this model", srv_caller_name(&request->caller));
+        r = lode_err_set(err, LODE_DENIED, "token %s may not use this model",
+                         srv_caller_name(&request->caller));
     return r;
 }
 
-/* The first words: that the stream stands, how long to wait before coming back, and from where, if nothing happens
- * meanwhile. Who comes back already has a place to go on from. */
-static int greet(struct watcher *w, const struct lode_server *server, bool back, uint64_t revision, struct lode_err *err)
+/* The first words: that the stream stands, how long to wait before coming back, and from where, if
+ * nothing happens meanwhile. Who comes back already has a place to go on from. */
+static int greet(struct watcher *w, const struct lode_server *server, bool back, uint64_t revision,
+                 struct lode_err *err)
 {
     lode_buf_adds(&w->backlog, "retry: 1000\n");
     if (!back)
-        lode_buf_addf(&w->backlog, "id: %llu:%llu.%u\n", (unsigned long long)server->epoch, (unsigned long long)revision, UINT32_MAX);
-    lode_buf_addf(&w->backlog, "event: open\ndata: {\"revision\":%llu}\n\n", (unsigned long long)revision);
+        lode_buf_addf(&w->backlog, "id: %llu:%llu.%u\n", (unsigned long long)server->epoch,
+                      (unsigned long long)revision, UINT32_MAX);
+    lode_buf_addf(&w->backlog, "event: open\ndata: {\"revision\":%llu}\n\n",
+                  (unsigned long long)revision);
     return lode_buf_check(&w->backlog, "an event stream", err);
 }
 
@@ -457,7 +470,8 @@ int srv_op_watch(struct srv_request *request, struct lode_err *err)
 {
     struct lode_server *server = request->server;
     const char *from = srv_request_header(request, "Last-Event-ID");
-    uint64_t revision; /* read before the stream begins: what came between is told when its client comes back */
+    uint64_t revision; /* read before the stream begins: what came between is told when its client
+                          comes back */
     int r = check_filter(request, err);
     r = r < 0 ? r : lode_coord_revision(server->coord, &revision, err);
     if (r < 0)

@@ -1,4 +1,5 @@
-/* Jobs: verbs that must see the whole root, run here, one thread each. A job's report is kept until newer ones push it out.
+/* Jobs: verbs that must see the whole root, run here, one thread each. A job's report is kept until
+ * newer ones push it out.
  *
  * Who starts a job may go away: it runs on, can be asked for by its id, and cancelled. */
 #include <string.h>
@@ -19,7 +20,7 @@ enum job_state { RUNNING, DONE, FAILED };
 static const char *const state_names[] = {"running", "done", "failed"};
 
 struct job {
-    struct job *next;          /* newest first; guarded by the table's lock, as is all below */
+    struct job *next; /* newest first; guarded by the table's lock, as is all below */
     struct srv_jobs *jobs;
     char id[33];
     const struct job_kind *kind;
@@ -28,7 +29,7 @@ struct job {
     enum job_state state;
     atomic_bool cancel;
     bool joined;
-    char *report;              /* JSON; owned by lode_string_free */
+    char *report; /* JSON; owned by lode_string_free */
     struct lode_err error;
     int64_t began_ms, ended_ms;
     char stage[32];
@@ -47,13 +48,15 @@ struct srv_jobs {
 
 /* ---- kinds ---- */
 
-typedef int job_run(struct job *job, const struct lode_call *call, char **report, struct lode_err *err);
+typedef int job_run(struct job *job, const struct lode_call *call, char **report,
+                    struct lode_err *err);
 
 struct job_kind {
     const char *name;
     const char *const *params;
     job_run *run;
-    int (*check)(const json_t *params, struct lode_err *err); /* before it is started; NULL: nothing to check */
+    int (*check)(const json_t *params,
+                 struct lode_err *err); /* before it is started; NULL: nothing to check */
 };
 
 static struct lode *lode_of(struct job *job)
@@ -61,7 +64,8 @@ static struct lode *lode_of(struct job *job)
     return job->jobs->server->lode;
 }
 
-static int run_gc(struct job *job, const struct lode_call *call, char **report, struct lode_err *err)
+static int run_gc(struct job *job, const struct lode_call *call, char **report,
+                  struct lode_err *err)
 {
     struct lode_gc_options options = {.grace_ms = -1, .call = call};
     int r = lode_json_opt_i64(job->params, "grace_ms", &options.grace_ms, err);
@@ -69,14 +73,16 @@ static int run_gc(struct job *job, const struct lode_call *call, char **report, 
     return r < 0 ? r : lode_gc(lode_of(job), &options, report, err);
 }
 
-static int run_verify(struct job *job, const struct lode_call *call, char **report, struct lode_err *err)
+static int run_verify(struct job *job, const struct lode_call *call, char **report,
+                      struct lode_err *err)
 {
     const char *ref = NULL;
     int r = lode_json_opt_str(job->params, "ref", &ref, err);
     return r < 0 ? r : lode_verify(lode_of(job), ref, call, report, err);
 }
 
-static int run_doctor(struct job *job, const struct lode_call *call, char **report, struct lode_err *err)
+static int run_doctor(struct job *job, const struct lode_call *call, char **report,
+                      struct lode_err *err)
 {
     return lode_doctor(lode_of(job), report, err);
 }
@@ -95,13 +101,17 @@ static int check_verify(const json_t *params, struct lode_err *err)
     return lode_json_opt_str(params, "ref", &ref, err);
 }
 
-/* The name alone: a path of the client's has no meaning here, and must not choose where the server writes. */
+/* The name alone: a path of the client's has no meaning here, and must not choose where the server
+ * writes. */
 static int check_backup(const json_t *params, struct lode_err *err)
 {
     const char *name = NULL;
     int r = lode_json_opt_str(params, "name", &name, err);
     if (r == 0 && name && !lode_name_ok(name, strlen(name)))
-        r = lode_err_set(err, LODE_INVALID, "%s is no name for a backup; it is written on the server's machine, beside the root", lode_q(name));
+        r = lode_err_set(
+            err, LODE_INVALID,
+            "%s is no name for a backup; it is written on the server's machine, beside the root",
+            lode_q(name));
     return r;
 }
 
@@ -115,11 +125,13 @@ static int backup_path(struct job *job, char **out, struct lode_err *err)
         r = lode_err_set(err, LODE_UNSUPPORTED, "only an embedded root is backed up by its server");
     if (r < 0)
         return r;
-    *out = lode_asprintf("%s/backup-%s", server->lode->dir, name ? name : lode_time_version(lode_now_ms(), stamp));
+    *out = lode_asprintf("%s/backup-%s", server->lode->dir,
+                         name ? name : lode_time_version(lode_now_ms(), stamp));
     return *out ? 0 : lode_err_nomem(err, "a path");
 }
 
-static int run_backup(struct job *job, const struct lode_call *call, char **report, struct lode_err *err)
+static int run_backup(struct job *job, const struct lode_call *call, char **report,
+                      struct lode_err *err)
 {
     _cleanup_free_ char *path = NULL;
     int r = backup_path(job, &path, err);
@@ -142,7 +154,8 @@ static const struct job_kind *find_kind(const char *name, struct lode_err *err)
     for (size_t i = 0; i < LODE_ARRAY_LEN(kinds); i++)
         if (strcmp(kinds[i].name, name) == 0)
             return &kinds[i];
-    lode_err_set(err, LODE_INVALID, "%s is no job; there are gc, verify, doctor and backup", lode_q(name));
+    lode_err_set(err, LODE_INVALID, "%s is no job; there are gc, verify, doctor and backup",
+                 lode_q(name));
     return NULL;
 }
 
@@ -168,7 +181,8 @@ static void *run_job(void *arg)
 {
     struct job *job = arg;
     struct srv_jobs *self = job->jobs;
-    struct lode_call call = {.progress = progress, .cancelled = cancelled, .arg = job, .who = job->who};
+    struct lode_call call = {
+        .progress = progress, .cancelled = cancelled, .arg = job, .who = job->who};
     struct lode_err err = {0};
     char *report = NULL;
     int r = job->kind->run(job, &call, &report, &err);
@@ -224,7 +238,8 @@ static void free_jobs(struct job *list)
 static int begin_job(struct srv_jobs *self, struct job *job, struct lode_err *err)
 {
     if (self->stopping || self->running >= JOBS_RUNNING)
-        return lode_err_set(err, LODE_UNAVAILABLE, "%u jobs are running; come back when one has ended", self->running);
+        return lode_err_set(err, LODE_UNAVAILABLE,
+                            "%u jobs are running; come back when one has ended", self->running);
     int r = pthread_create(&job->thread, NULL, run_job, job);
     if (r != 0)
         return lode_err_num(err, r, "cannot start a job");
@@ -241,13 +256,16 @@ static json_t *job_json(const struct job *job)
     char began[LODE_TIME_TEXT], ended[LODE_TIME_TEXT];
     json_t *report = job->report ? json_loads(job->report, JSON_DECODE_ANY, NULL) : json_null();
     json_t *error = job->state == FAILED
-                        ? json_pack("{s:s, s:s, s:{}}", "code", lode_code_name(job->error.code), "message", job->error.text, "detail")
+                        ? json_pack("{s:s, s:s, s:{}}", "code", lode_code_name(job->error.code),
+                                    "message", job->error.text, "detail")
                         : json_null();
-    return json_pack("{s:s, s:s, s:O, s:s, s:s?, s:s, s:s?, s:{s:s, s:I, s:I}, s:o, s:o}", "id", job->id, "kind", job->kind->name,
-                     "params", job->params, "state", state_names[job->state], "who", job->who, "began",
-                     lode_time_rfc3339(job->began_ms, began), "ended", job->ended_ms ? lode_time_rfc3339(job->ended_ms, ended) : NULL,
-                     "progress", "stage", job->stage, "done", (json_int_t)job->done, "total", (json_int_t)job->total, "report", report,
-                     "error", error);
+    return json_pack("{s:s, s:s, s:O, s:s, s:s?, s:s, s:s?, s:{s:s, s:I, s:I}, s:o, s:o}", "id",
+                     job->id, "kind", job->kind->name, "params", job->params, "state",
+                     state_names[job->state], "who", job->who, "began",
+                     lode_time_rfc3339(job->began_ms, began), "ended",
+                     job->ended_ms ? lode_time_rfc3339(job->ended_ms, ended) : NULL, "progress",
+                     "stage", job->stage, "done", (json_int_t)job->done, "total",
+                     (json_int_t)job->total, "report", report, "error", error);
 }
 
 static struct job *find_job(struct srv_jobs *self, const char *id)
@@ -265,7 +283,8 @@ static int no_job(const struct srv_request *request, struct lode_err *err)
 
 /* ---- requests ---- */
 
-static int make_job(struct srv_request *request, const char *kind, json_t *params, struct job **out, struct lode_err *err)
+static int make_job(struct srv_request *request, const char *kind, json_t *params, struct job **out,
+                    struct lode_err *err)
 {
     const struct job_kind *found = find_kind(kind, err);
     if (!found)

@@ -17,14 +17,18 @@ static int read_tags(const json_t *object, struct srv_notes *out, struct lode_er
     if (!object || json_is_null(object))
         return 0;
     if (!json_is_object(object))
-        return lode_err_set(err, LODE_INVALID, "tags has to be an object of texts; null removes one");
+        return lode_err_set(err, LODE_INVALID,
+                            "tags has to be an object of texts; null removes one");
     out->tags = lode_calloc(json_object_size(object) + 1, sizeof(*out->tags));
     if (!out->tags)
         return lode_err_nomem(err, "tags");
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         if (!json_is_null(value) && !json_is_string(value))
-            return lode_err_set(err, LODE_INVALID, "tag %s has to be a text, or null to remove it", lode_q(key));
-        out->tags[out->n_tags++] = (struct lode_tag){(char *)(uintptr_t)key, (char *)(uintptr_t)json_string_value(value)};
+            return lode_err_set(err, LODE_INVALID, "tag %s has to be a text, or null to remove it",
+                                lode_q(key));
+        out->tags[out->n_tags++] =
+            (struct lode_tag){(char *)(uintptr_t)key, (char *)(uintptr_t)json_string_value(value)};
     }
     return 0;
 }
@@ -36,20 +40,24 @@ static int read_metrics(const json_t *object, struct srv_notes *out, struct lode
     if (!object || json_is_null(object))
         return 0;
     if (!json_is_object(object))
-        return lode_err_set(err, LODE_INVALID, "metrics has to be an object of numbers; null removes one");
+        return lode_err_set(err, LODE_INVALID,
+                            "metrics has to be an object of numbers; null removes one");
     out->metrics = lode_calloc(json_object_size(object) + 1, sizeof(*out->metrics));
     if (!out->metrics)
         return lode_err_nomem(err, "metrics");
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         if (!json_is_null(value) && !json_is_number(value))
-            return lode_err_set(err, LODE_INVALID, "metric %s has to be a number, or null to remove it", lode_q(key));
-        out->metrics[out->n_metrics++] =
-            (struct lode_metric){(char *)(uintptr_t)key, json_is_null(value) ? NAN : json_number_value(value)};
+            return lode_err_set(err, LODE_INVALID,
+                                "metric %s has to be a number, or null to remove it", lode_q(key));
+        out->metrics[out->n_metrics++] = (struct lode_metric){
+            (char *)(uintptr_t)key, json_is_null(value) ? NAN : json_number_value(value)};
     }
     return 0;
 }
 
-/* What is put is checked by the functions that keep it, on a copy, so that nothing is written for a bad one. */
+/* What is put is checked by the functions that keep it, on a copy, so that nothing is written for a
+ * bad one. */
 static int check_notes(const struct srv_notes *n, struct lode_err *err)
 {
     struct lode_tag *tags = NULL;
@@ -57,9 +65,11 @@ static int check_notes(const struct srv_notes *n, struct lode_err *err)
     size_t n_tags = 0, n_metrics = 0;
     int r = 0;
     for (size_t i = 0; r == 0 && i < n->n_tags; i++)
-        r = lode_tags_set(&tags, &n_tags, n->tags[i].key, n->tags[i].value ? n->tags[i].value : "", err);
+        r = lode_tags_set(&tags, &n_tags, n->tags[i].key, n->tags[i].value ? n->tags[i].value : "",
+                          err);
     for (size_t i = 0; r == 0 && i < n->n_metrics; i++)
-        r = lode_metrics_set(&metrics, &n_metrics, n->metrics[i].key, isnan(n->metrics[i].value) ? 0 : n->metrics[i].value, err);
+        r = lode_metrics_set(&metrics, &n_metrics, n->metrics[i].key,
+                             isnan(n->metrics[i].value) ? 0 : n->metrics[i].value, err);
     lode_tags_free(tags, n_tags);
     lode_metrics_free(metrics, n_metrics);
     return r;

@@ -1,5 +1,5 @@
-/* Uploads over REST: stage a version, send its files, finish or abandon. The bytes' side (?part, ?complete, ?parts,
- * ?unfinished) is the protocol of docs/formats/http-store.md. */
+/* Uploads over REST: stage a version, send its files, finish or abandon. The bytes' side (?part,
+ * ?complete, ?parts, ?unfinished) is the protocol of docs/formats/http-store.md. */
 #include <string.h>
 #include "base/mem.h"
 #include "base/name.h"
@@ -19,13 +19,15 @@ static void upload_unrefp(struct srv_upload **at)
 
 /* ---- stage ---- */
 
-static int read_aliases(const json_t *list, const char *out[ALIASES_MAX], size_t *n, struct lode_err *err)
+static int read_aliases(const json_t *list, const char *out[ALIASES_MAX], size_t *n,
+                        struct lode_err *err)
 {
     *n = 0;
     if (!list || json_is_null(list))
         return 0;
     if (!json_is_array(list) || json_array_size(list) > ALIASES_MAX)
-        return lode_err_set(err, LODE_INVALID, "aliases has to be an array of at most %d names", ALIASES_MAX);
+        return lode_err_set(err, LODE_INVALID, "aliases has to be an array of at most %d names",
+                            ALIASES_MAX);
     for (; *n < json_array_size(list); (*n)++) {
         out[*n] = json_string_value(json_array_get(list, *n));
         int r = out[*n] ? lode_name_check(LODE_NAME_ALIAS, out[*n], strlen(out[*n]), err)
@@ -48,7 +50,8 @@ static int read_resume(const json_t *body, struct lode_stage *out, struct lode_e
     return r < 0 ? r : lode_json_u64(resume, "attempt", &out->resume_attempt, err);
 }
 
-static int read_facts(const json_t *body, struct lode_stage *out, const char **why, struct lode_err *err)
+static int read_facts(const json_t *body, struct lode_stage *out, const char **why,
+                      struct lode_err *err)
 {
     int r = lode_json_opt_str(body, "version", &out->version, err);
     r = r < 0 ? r : lode_json_opt_str(body, "parent", &out->parent, err);
@@ -63,18 +66,22 @@ static int read_facts(const json_t *body, struct lode_stage *out, const char **w
     return r;
 }
 
-/* A client that sees the sizes of its files knows what it will send; a disk that cannot take it says so first. */
-static int check_room(struct srv_request *request, const struct lode_stage *stage, struct lode_err *err)
+/* A client that sees the sizes of its files knows what it will send; a disk that cannot take it
+ * says so first. */
+static int check_room(struct srv_request *request, const struct lode_stage *stage,
+                      struct lode_err *err)
 {
     struct lode_store *store = request->server->store;
     struct lode_store_space space;
-    if (!(lode_store_caps(store) & LODE_STORE_SPACE) || lode_store_space(store, &space, NULL) < 0 || stage->size <= space.free)
+    if (!(lode_store_caps(store) & LODE_STORE_SPACE) || lode_store_space(store, &space, NULL) < 0 ||
+        stage->size <= space.free)
         return 0;
-    return lode_err_set(err, LODE_NO_SPACE, "the push needs %llu bytes, the server has %llu free", (unsigned long long)stage->size,
-                        (unsigned long long)space.free);
+    return lode_err_set(err, LODE_NO_SPACE, "the push needs %llu bytes, the server has %llu free",
+                        (unsigned long long)stage->size, (unsigned long long)space.free);
 }
 
-static int stage(struct srv_request *request, const struct lode_stage *stage, const char *why, struct srv_upload **out, struct lode_err *err)
+static int stage(struct srv_request *request, const struct lode_stage *stage, const char *why,
+                 struct srv_upload **out, struct lode_err *err)
 {
     if (stage->resume_version)
         *out = srv_upload_take_over(request, stage->resume_version, stage->resume_attempt);
@@ -102,16 +109,18 @@ static json_t *upload_json(struct srv_upload *u)
     char url[64];
     snprintf(url, sizeof(url), "/v1/attempts/%s/files", u->id);
     pthread_mutex_lock(&u->lock);
-    json_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:s}", "id", u->id, "ns", u->ns, "name", u->name, "version",
-                            u->version, "attempt", (json_int_t)u->number, "resumed", u->resumed, "files_url", url, "part_size",
-                            (json_int_t)SRV_UPLOAD_PART, "state", state_names[u->state]);
+    json_t *doc = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:I, s:s}", "id", u->id, "ns", u->ns, "name", u->name,
+        "version", u->version, "attempt", (json_int_t)u->number, "resumed", u->resumed, "files_url",
+        url, "part_size", (json_int_t)SRV_UPLOAD_PART, "state", state_names[u->state]);
     pthread_mutex_unlock(&u->lock);
     return doc;
 }
 
 int srv_op_stage(struct srv_request *request, struct lode_err *err)
 {
-    static const char *const allowed[] = {"version", "parent", "replication", "tags", "metrics", "aliases", "size", "resume", "why", NULL};
+    static const char *const allowed[] = {"version", "parent", "replication", "tags", "metrics",
+                                          "aliases", "size",   "resume",      "why",  NULL};
     _cleanup_json_ json_t *body = NULL;
     _cleanup_srv_notes_ struct srv_notes notes = {0};
     _cleanup_upload_ struct srv_upload *u = NULL;
@@ -215,11 +224,15 @@ int srv_op_part_put(struct srv_request *request, struct lode_err *err)
     r = r < 0 ? r : read_mode(request, &opts.mode, err);
     if (r < 0)
         return r;
-    if (number == UINT64_MAX || part_size == 0 || request->part_have == 0 || request->part_have > part_size)
-        return lode_err_set(err, LODE_INVALID, "a part needs ?part=, ?part_size= and a body of 1 to part_size bytes");
+    if (number == UINT64_MAX || part_size == 0 || request->part_have == 0 ||
+        request->part_have > part_size)
+        return lode_err_set(err, LODE_INVALID,
+                            "a part needs ?part=, ?part_size= and a body of 1 to part_size bytes");
     opts.part_size = part_size;
     r = srv_upload_find(request, &u, err);
-    r = r < 0 ? r : srv_upload_part(u, request->path, (uint32_t)number, &opts, request->part, request->part_have, err);
+    r = r < 0 ? r
+              : srv_upload_part(u, request->path, (uint32_t)number, &opts, request->part,
+                                request->part_have, err);
     return r < 0 ? r : srv_reply_empty(request, 204);
 }
 
@@ -246,7 +259,8 @@ static ssize_t no_body(void *arg, uint64_t at, char *out, size_t room)
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
-/* HEAD: is the object there, for a client that goes on with an upload. The bytes themselves are not handed out. */
+/* HEAD: is the object there, for a client that goes on with an upload. The bytes themselves are not
+ * handed out. */
 static int head_object(struct srv_request *request, struct srv_upload *u, struct lode_err *err)
 {
     uint64_t size;
@@ -271,7 +285,8 @@ int srv_op_parts(struct srv_request *request, struct lode_err *err)
     if (r == 0 && !asks && strcmp(request->method, "HEAD") == 0)
         return head_object(request, u, err);
     if (r == 0 && !asks)
-        r = lode_err_set(err, LODE_DENIED, "an upload's bytes are not read back; say ?parts for what was received");
+        r = lode_err_set(err, LODE_DENIED,
+                         "an upload's bytes are not read back; say ?parts for what was received");
     r = r < 0 ? r : srv_upload_parts(u, request->path, &doc, err);
     return r < 0 ? r : srv_reply_json(request, 200, doc);
 }
@@ -282,7 +297,8 @@ int srv_op_parts_drop(struct srv_request *request, struct lode_err *err)
     bool asks = false;
     int r = srv_request_arg_flag(request, "parts", &asks, err);
     if (r == 0 && !asks)
-        r = lode_err_set(err, LODE_DENIED, "objects are not removed; say ?parts to drop an unfinished one");
+        r = lode_err_set(err, LODE_DENIED,
+                         "objects are not removed; say ?parts to drop an unfinished one");
     r = r < 0 ? r : srv_upload_find(request, &u, err);
     r = r < 0 ? r : srv_upload_drop(u, request->path, err);
     return r < 0 ? r : srv_reply_empty(request, 204);

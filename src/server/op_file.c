@@ -1,5 +1,5 @@
-/* GET and HEAD of a version's files and of its manifest: conditions, one range, sendfile for what is known to match and a
- * checked stream for what is not. */
+/* GET and HEAD of a version's files and of its manifest: conditions, one range, sendfile for what
+ * is known to match and a checked stream for what is not. */
 #include <openssl/evp.h>
 #include <string.h>
 #include "base/mem.h"
@@ -32,11 +32,13 @@ static int find_source(struct srv_request *request, struct srv_source *out, stru
         return r;
     out->file = lode_manifest_find(out->manifest, request->path);
     if (!out->file)
-        return lode_err_set(err, LODE_NOT_FOUND, "version %s of %s has no file %s", v.version, v.name, request->path);
+        return lode_err_set(err, LODE_NOT_FOUND, "version %s of %s has no file %s", v.version,
+                            v.name, request->path);
     r = OPS(request)->place(request->server->catalog, &v, &out->place, err);
     if (r < 0)
         return r;
-    out->key = lode_asprintf("%s%s%s", out->place.prefix, out->place.prefix[0] ? "/" : "", out->file->path);
+    out->key = lode_asprintf("%s%s%s", out->place.prefix, out->place.prefix[0] ? "/" : "",
+                             out->file->path);
     out->digest = lode_strdup(v.digest);
     if (!out->key || !out->digest)
         return lode_err_nomem(err, "a download");
@@ -49,9 +51,10 @@ static int look(struct srv_source *source, struct lode_err *err)
     struct lode_store_stat stat;
     int r = lode_store_stat(source->place.store, source->key, &stat, err);
     if (r == LODE_NOT_FOUND || (r == 0 && stat.size != source->file->size))
-        return lode_err_set(err, LODE_CORRUPT, "file %s is not what its manifest says: %s", source->key,
-                            r < 0 ? "it is gone" : "its size differs");
-    source->id = (struct srv_identity){stat, source->digest, source->file->path, source->file->n_blocks};
+        return lode_err_set(err, LODE_CORRUPT, "file %s is not what its manifest says: %s",
+                            source->key, r < 0 ? "it is gone" : "its size differs");
+    source->id =
+        (struct srv_identity){stat, source->digest, source->file->path, source->file->n_blocks};
     return r;
 }
 
@@ -63,7 +66,8 @@ static bool refuse_by_condition(struct srv_request *request, const char *etag)
     const char *match = srv_request_header(request, "If-Match");
     const char *none = srv_request_header(request, "If-None-Match");
     if (match && !srv_etag_listed(match, etag, false)) {
-        srv_reply_fail(request, 412, LODE_PRECONDITION, "the file is not what If-Match says; it is %s", etag);
+        srv_reply_fail(request, 412, LODE_PRECONDITION,
+                       "the file is not what If-Match says; it is %s", etag);
         return true;
     }
     if (none && srv_etag_listed(none, etag, true)) {
@@ -74,7 +78,8 @@ static bool refuse_by_condition(struct srv_request *request, const char *etag)
     return false;
 }
 
-static enum srv_range wanted_range(struct srv_request *request, const char *etag, uint64_t size, uint64_t *offset, uint64_t *length)
+static enum srv_range wanted_range(struct srv_request *request, const char *etag, uint64_t size,
+                                   uint64_t *offset, uint64_t *length)
 {
     const char *only_if = srv_request_header(request, "If-Range");
     *offset = 0;
@@ -99,7 +104,8 @@ static int open_same(const struct srv_source *source, int *out)
     _cleanup_close_ int fd = -1;
     struct stat st;
     if (!(lode_store_caps(source->place.store) & LODE_STORE_OPEN_LOCAL) ||
-        lode_store_open_local(source->place.store, source->key, &fd, NULL) < 0 || lode_sys->fstat(fd, &st) < 0)
+        lode_store_open_local(source->place.store, source->key, &fd, NULL) < 0 ||
+        lode_sys->fstat(fd, &st) < 0)
         return LODE_UNSUPPORTED;
     const struct lode_store_stat *seen = &source->id.stat;
     if (st.st_ino != seen->inode || (uint64_t)st.st_size != seen->size ||
@@ -110,11 +116,13 @@ static int open_same(const struct srv_source *source, int *out)
     return 0;
 }
 
-static int answer_bytes(struct srv_request *request, struct srv_source *source, uint64_t offset, uint64_t length, struct lode_err *err)
+static int answer_bytes(struct srv_request *request, struct srv_source *source, uint64_t offset,
+                        uint64_t length, struct lode_err *err)
 {
     if (length == 0)
         return srv_reply_empty(request, 200);
-    size_t first = (size_t)(offset / LODE_BLOCK_SIZE), last = (size_t)((offset + length - 1) / LODE_BLOCK_SIZE);
+    size_t first = (size_t)(offset / LODE_BLOCK_SIZE),
+           last = (size_t)((offset + length - 1) / LODE_BLOCK_SIZE);
     bool known = srv_checked_covers(request->server->checked, &source->id, first, last);
     int fd;
     if (!known || open_same(source, &fd) < 0)
@@ -128,7 +136,8 @@ static int answer_bytes(struct srv_request *request, struct srv_source *source, 
     return 0;
 }
 
-static int answer_file(struct srv_request *request, struct srv_source *source, const char *etag, struct lode_err *err)
+static int answer_file(struct srv_request *request, struct srv_source *source, const char *etag,
+                       struct lode_err *err)
 {
     uint64_t offset, length, size = source->file->size, revision = request->reply.revision;
     enum srv_range range = wanted_range(request, etag, size, &offset, &length);
@@ -144,8 +153,9 @@ static int answer_file(struct srv_request *request, struct srv_source *source, c
     request->reply.type = "application/octet-stream";
     request->reply.revision = revision;
     if (range == SRV_RANGE_OK)
-        srv_reply_header(request, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)offset,
-                         (unsigned long long)(offset + length - 1), (unsigned long long)size);
+        srv_reply_header(request, "Content-Range", "bytes %llu-%llu/%llu",
+                         (unsigned long long)offset, (unsigned long long)(offset + length - 1),
+                         (unsigned long long)size);
     srv_reply_header(request, "ETag", "%s", etag);
     srv_reply_header(request, "Accept-Ranges", "bytes");
     return 0;
@@ -168,7 +178,8 @@ int srv_op_file(struct srv_request *request, struct lode_err *err)
 
 /* ---- the manifest ---- */
 
-static int read_manifest(struct srv_request *request, const struct lode_version *v, char **text, size_t *len, struct lode_err *err)
+static int read_manifest(struct srv_request *request, const struct lode_version *v, char **text,
+                         size_t *len, struct lode_err *err)
 {
     struct lode_place place = {0};
     int r = OPS(request)->place(request->server->catalog, v, &place, err);
@@ -176,12 +187,15 @@ static int read_manifest(struct srv_request *request, const struct lode_version 
         return r;
     struct lode_buf bytes = LODE_BUF_INIT(v->manifest_size);
     struct lode_sha256 found, wanted;
-    _cleanup_free_ char *key = lode_asprintf("%s%s%s", place.prefix, place.prefix[0] ? "/" : "", LODE_MANIFEST_KEY);
+    _cleanup_free_ char *key =
+        lode_asprintf("%s%s%s", place.prefix, place.prefix[0] ? "/" : "", LODE_MANIFEST_KEY);
     r = key ? lode_store_get(place.store, key, &bytes, err) : lode_err_nomem(err, "a manifest");
     r = r < 0 ? r : lode_sha256_of(lode_buf_str(&bytes), bytes.len, &found, err);
     lode_place_release(&place);
-    if (r == 0 && (!lode_sha256_parse(v->digest, &wanted) || memcmp(&found, &wanted, sizeof(found)) != 0))
-        r = lode_err_set(err, LODE_CORRUPT, "the manifest of %s does not match its digest", v->version);
+    if (r == 0 &&
+        (!lode_sha256_parse(v->digest, &wanted) || memcmp(&found, &wanted, sizeof(found)) != 0))
+        r = lode_err_set(err, LODE_CORRUPT, "the manifest of %s does not match its digest",
+                         v->version);
     if (r < 0) {
         lode_buf_release(&bytes);
         return r;

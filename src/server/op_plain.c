@@ -1,4 +1,5 @@
-/* What is answered without the catalog: health, readiness, metrics, the OpenAPI document. On event threads. */
+/* What is answered without the catalog: health, readiness, metrics, the OpenAPI document. On event
+ * threads. */
 #include "base/mem.h"
 #include "server/openapi.h"
 #include "server/rooms.h"
@@ -17,11 +18,13 @@ bool srv_op_ready(struct srv_request *request)
     struct lode_server *server = request->server;
     if (atomic_load(&server->stopping) || !srv_follow_alive(server->follow)) {
         srv_reply_fail(request, 0, LODE_UNAVAILABLE, "this server %s",
-                       atomic_load(&server->stopping) ? "is stopping" : "has lost sight of its root");
+                       atomic_load(&server->stopping) ? "is stopping"
+                                                      : "has lost sight of its root");
         return true;
     }
-    return srv_reply_json(request, 200, json_pack("{s:s, s:I}", "status", "ready", "revision",
-                                                  (json_int_t)srv_follow_revision(server->follow))) == 0;
+    return srv_reply_json(request, 200,
+                          json_pack("{s:s, s:I}", "status", "ready", "revision",
+                                    (json_int_t)srv_follow_revision(server->follow))) == 0;
 }
 
 bool srv_op_metrics(struct srv_request *request)
@@ -30,7 +33,8 @@ bool srv_op_metrics(struct srv_request *request)
     srv_metrics_text(request->server, &text);
     size_t len = text.len;
     char *owned = lode_buf_steal(&text);
-    return srv_reply_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", owned, len) == 0 ||
+    return srv_reply_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", owned, len) ==
+               0 ||
            srv_reply_fail(request, 0, LODE_NO_MEMORY, "out of memory") == 0;
 }
 

@@ -1,4 +1,5 @@
-/* Reading: root, models, versions, references, journal. What a token's patterns do not cover is left out of lists. */
+/* Reading: root, models, versions, references, journal. What a token's patterns do not cover is
+ * left out of lists. */
 #include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -24,9 +25,11 @@ int srv_op_root(struct srv_request *request, struct lode_err *err)
     int r = OPS(request)->root(catalog_of(request), &root, err);
     if (r < 0)
         return r;
-    json_t *doc = json_pack("{s:s, s:I, s:i, s:s, s:s?, s:s, s:s, s:I, s:s}", "id", root.id, "epoch", (json_int_t)root.epoch,
-                            "schema", (int)root.schema, "state", root.state, "moved_to", root.moved_to, "store", root.store,
-                            "coord", root.coord, "revision", (json_int_t)root.revision, "server", lode_version_string());
+    json_t *doc =
+        json_pack("{s:s, s:I, s:i, s:s, s:s?, s:s, s:s, s:I, s:s}", "id", root.id, "epoch",
+                  (json_int_t)root.epoch, "schema", (int)root.schema, "state", root.state,
+                  "moved_to", root.moved_to, "store", root.store, "coord", root.coord, "revision",
+                  (json_int_t)root.revision, "server", lode_version_string());
     request->reply.revision = root.revision;
     uint64_t revision = root.revision;
     lode_root_info_release(&root);
@@ -112,7 +115,9 @@ static int read_order(struct srv_request *request, bool *oldest_first, struct lo
 
 int srv_op_journal(struct srv_request *request, struct lode_err *err)
 {
-    struct lode_journal_query query = {.ns = request->ns, .name = request->name, .alias = srv_request_arg(request, "alias"),
+    struct lode_journal_query query = {.ns = request->ns,
+                                       .name = request->name,
+                                       .alias = srv_request_arg(request, "alias"),
                                        .page = srv_request_arg(request, "page")};
     _cleanup_journal_ struct lode_journal page = {0};
     uint64_t limit = 0;
@@ -154,7 +159,9 @@ int srv_op_aliases(struct srv_request *request, struct lode_err *err)
     json_t *aliases = json_object();
     for (size_t i = 0; i < info.n_aliases; i++)
         json_object_set_new(aliases, info.aliases[i].alias, json_string(info.aliases[i].version));
-    return reply_at(request, json_pack("{s:o, s:I}", "aliases", aliases, "revision", (json_int_t)info.revision), info.revision);
+    return reply_at(
+        request, json_pack("{s:o, s:I}", "aliases", aliases, "revision", (json_int_t)info.revision),
+        info.revision);
 }
 
 static int read_when(struct srv_request *request, int64_t *out, struct lode_err *err)
@@ -171,7 +178,9 @@ int srv_op_alias_at(struct srv_request *request, struct lode_err *err)
     _cleanup_journal_entry_ struct lode_journal_entry entry = {0};
     int64_t when;
     int r = read_when(request, &when, err);
-    r = r < 0 ? r : OPS(request)->alias_at(catalog_of(request), request->ns, request->name, request->alias, when, &entry, err);
+    r = r < 0 ? r
+              : OPS(request)->alias_at(catalog_of(request), request->ns, request->name,
+                                       request->alias, when, &entry, err);
     return r < 0 ? r : srv_reply_json(request, 200, lode_journal_entry_to_json(&entry));
 }
 
@@ -189,11 +198,13 @@ static void queue_kept(void *arg, struct MHD_Response *response, size_t bytes)
     q->request->sent = bytes;
 }
 
-static bool answer_kept(struct srv_request *request, const char *ns, const char *name, const char *rev)
+static bool answer_kept(struct srv_request *request, const char *ns, const char *name,
+                        const char *rev)
 {
     struct lode_server *server = request->server;
     struct queueing q = {request, MHD_NO};
-    if (!srv_follow_alive(server->follow) || request->want_revision > srv_follow_revision(server->follow) ||
+    if (!srv_follow_alive(server->follow) ||
+        request->want_revision > srv_follow_revision(server->follow) ||
         srv_request_header(request, "Origin"))
         return false;
     if (!srv_cache_give(server->cache, ns, name, rev, queue_kept, &q) || q.result != MHD_YES)
@@ -204,11 +215,12 @@ static bool answer_kept(struct srv_request *request, const char *ns, const char 
 }
 
 /* Keeps an answer for those who ask next. */
-static void keep(struct srv_request *request, uint64_t stamp, const char *rev, const struct lode_version *v, const char *text,
-                 size_t len)
+static void keep(struct srv_request *request, uint64_t stamp, const char *rev,
+                 const struct lode_version *v, const char *text, size_t len)
 {
     struct lode_server *server = request->server;
-    struct MHD_Response *response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(len, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
     if (!response)
         return;
     char revision[24];
@@ -232,7 +244,8 @@ static const char *rev_text(const struct lode_ref *ref, char number[24])
     return number;
 }
 
-static int answer_version(struct srv_request *request, const struct lode_ref *ref, struct lode_err *err)
+static int answer_version(struct srv_request *request, const struct lode_ref *ref,
+                          struct lode_err *err)
 {
     bool any_state = false;
     int r = srv_request_arg_bool(request, "any_state", &any_state, err);
@@ -278,7 +291,8 @@ static int read_ref(struct srv_request *request, struct lode_ref *out, struct lo
     if (out->host[0])
         return lode_err_set(err, LODE_INVALID, "a reference to another host is not resolved here");
     if (!srv_caller_may(&request->caller, out->ns, out->name))
-        return lode_err_set(err, LODE_DENIED, "token %s may not use this model", srv_caller_name(&request->caller));
+        return lode_err_set(err, LODE_DENIED, "token %s may not use this model",
+                            srv_caller_name(&request->caller));
     return 0;
 }
 
@@ -305,12 +319,15 @@ static int hand_text(struct srv_request *request, char *json)
 }
 
 /* The whole description is made in memory, so it is only made of what is small enough. */
-static int check_describable(struct srv_request *request, const struct lode_ref *ref, bool tensors, struct lode_err *err)
+static int check_describable(struct srv_request *request, const struct lode_ref *ref, bool tensors,
+                             struct lode_err *err)
 {
     _cleanup_version_ struct lode_version v = {0};
     int r = OPS(request)->resolve(catalog_of(request), ref, false, &v, err);
     if (r == 0 && (v.files > DESCRIBE_MAX || (tensors && v.tensors > DESCRIBE_MAX)))
-        r = lode_err_set(err, LODE_LIMIT, "%s has more than %d files or tensors to describe; read its manifest", v.version, DESCRIBE_MAX);
+        r = lode_err_set(err, LODE_LIMIT,
+                         "%s has more than %d files or tensors to describe; read its manifest",
+                         v.version, DESCRIBE_MAX);
     return r;
 }
 
@@ -323,11 +340,14 @@ int srv_op_describe(struct srv_request *request, struct lode_err *err)
     int r = srv_request_ref(request, request->rev, &ref, err);
     r = r < 0 ? r : srv_request_arg_bool(request, "tensors", &tensors, err);
     r = r < 0 ? r : check_describable(request, &ref, tensors, err);
-    r = r < 0 ? r : lode_describe(request->server->lode, lode_ref_text(&ref, text), tensors, &json, err);
+    r = r < 0
+            ? r
+            : lode_describe(request->server->lode, lode_ref_text(&ref, text), tensors, &json, err);
     return r < 0 ? r : hand_text(request, json);
 }
 
-static int check_side(struct srv_request *request, const char *key, const char **out, struct lode_err *err)
+static int check_side(struct srv_request *request, const char *key, const char **out,
+                      struct lode_err *err)
 {
     struct lode_ref ref;
     *out = srv_request_arg(request, key);
@@ -335,7 +355,8 @@ static int check_side(struct srv_request *request, const char *key, const char *
         return lode_err_set(err, LODE_INVALID, "say which two: ?from=name@1&to=name@2");
     int r = lode_ref_parse(*out, &ref, err);
     if (r == 0 && !srv_caller_may(&request->caller, ref.ns, ref.name))
-        r = lode_err_set(err, LODE_DENIED, "token %s may not use this model", srv_caller_name(&request->caller));
+        r = lode_err_set(err, LODE_DENIED, "token %s may not use this model",
+                         srv_caller_name(&request->caller));
     return r;
 }
 

@@ -1,5 +1,6 @@
-/* Small changes: aliases, tags, metrics, rm, restore, tokens. `who` in the journal is the token's name. A change drops
- * the model's kept answers before it is acknowledged, so that its author reads it at once (cache.c). */
+/* Small changes: aliases, tags, metrics, rm, restore, tokens. `who` in the journal is the token's
+ * name. A change drops the model's kept answers before it is acknowledged, so that its author reads
+ * it at once (cache.c). */
 #include <string.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -14,7 +15,9 @@
 
 static int read_why(const char *why, struct lode_err *err)
 {
-    return why && strlen(why) > LODE_WHY_MAX ? lode_err_set(err, LODE_LIMIT, "the message has more than %d bytes", LODE_WHY_MAX) : 0;
+    return why && strlen(why) > LODE_WHY_MAX
+               ? lode_err_set(err, LODE_LIMIT, "the message has more than %d bytes", LODE_WHY_MAX)
+               : 0;
 }
 
 static void changed(struct srv_request *request)
@@ -48,16 +51,20 @@ static int reply_version(struct srv_request *request, const struct lode_version 
 
 /* ---- aliases ---- */
 
-static int alias_set(struct srv_request *request, const char *version, const char *expect, const char *why, struct lode_err *err)
+static int alias_set(struct srv_request *request, const char *version, const char *expect,
+                     const char *why, struct lode_err *err)
 {
-    struct srv_request to = {.server = request->server, .ns = request->ns, .name = request->name, .rev = version};
+    struct srv_request to = {
+        .server = request->server, .ns = request->ns, .name = request->name, .rev = version};
     _cleanup_version_ struct lode_version v = {0};
     _cleanup_journal_entry_ struct lode_journal_entry entry = {0};
     struct lode_act act = srv_request_act(request, why);
-    int r = lode_name_ok(version, strlen(version)) ? srv_request_version(&to, false, &v, err)
-                                                   : lode_err_set(err, LODE_INVALID, "%s is no version", lode_q(version));
-    r = r < 0 ? r : OPS(request)->alias_set(request->server->catalog, request->ns, request->name, request->alias, v.version,
-                                            expect, &act, &entry, err);
+    int r = lode_name_ok(version, strlen(version))
+                ? srv_request_version(&to, false, &v, err)
+                : lode_err_set(err, LODE_INVALID, "%s is no version", lode_q(version));
+    r = r < 0 ? r
+              : OPS(request)->alias_set(request->server->catalog, request->ns, request->name,
+                                        request->alias, v.version, expect, &act, &entry, err);
     changed(request);
     return r < 0 ? r : reply_entry(request, &entry);
 }
@@ -81,7 +88,9 @@ int srv_op_alias_remove(struct srv_request *request, struct lode_err *err)
     struct lode_act act = srv_request_act(request, why);
     _cleanup_journal_entry_ struct lode_journal_entry entry = {0};
     int r = read_why(why, err);
-    r = r < 0 ? r : OPS(request)->alias_remove(request->server->catalog, request->ns, request->name, request->alias, &act, &entry, err);
+    r = r < 0 ? r
+              : OPS(request)->alias_remove(request->server->catalog, request->ns, request->name,
+                                           request->alias, &act, &entry, err);
     changed(request);
     return r < 0 ? r : reply_entry(request, &entry);
 }
@@ -103,7 +112,8 @@ int srv_op_annotate(struct srv_request *request, struct lode_err *err)
     if (r < 0)
         return r;
     struct lode_act act = srv_request_act(request, why);
-    r = OPS(request)->annotate(request->server->catalog, &v, notes.tags, notes.n_tags, notes.metrics, notes.n_metrics, &act, &after, err);
+    r = OPS(request)->annotate(request->server->catalog, &v, notes.tags, notes.n_tags,
+                               notes.metrics, notes.n_metrics, &act, &after, err);
     changed(request);
     return r < 0 ? r : reply_version(request, &after);
 }
@@ -146,8 +156,9 @@ static json_t *token_json(const struct lode_token_info *t)
     char time[LODE_TIME_TEXT];
     for (size_t i = 0; i < t->n_patterns; i++)
         json_array_append_new(patterns, json_string(t->patterns[i]));
-    return json_pack("{s:s, s:s, s:s, s:o, s:s}", "id", t->id, "name", t->name, "scope", lode_scope_name(t->scope), "models",
-                     patterns, "created", lode_time_rfc3339(t->created_ms, time));
+    return json_pack("{s:s, s:s, s:s, s:o, s:s}", "id", t->id, "name", t->name, "scope",
+                     lode_scope_name(t->scope), "models", patterns, "created",
+                     lode_time_rfc3339(t->created_ms, time));
 }
 
 int srv_op_tokens(struct srv_request *request, struct lode_err *err)
@@ -163,13 +174,15 @@ int srv_op_tokens(struct srv_request *request, struct lode_err *err)
     return srv_reply_json(request, 200, json_pack("{s:o}", "tokens", list));
 }
 
-static int read_patterns(const json_t *list, const char *out[SRV_TOKEN_PATTERNS_MAX], size_t *n, struct lode_err *err)
+static int read_patterns(const json_t *list, const char *out[SRV_TOKEN_PATTERNS_MAX], size_t *n,
+                         struct lode_err *err)
 {
     *n = 0;
     if (!list || json_is_null(list))
         return 0;
     if (!json_is_array(list) || json_array_size(list) > SRV_TOKEN_PATTERNS_MAX)
-        return lode_err_set(err, LODE_INVALID, "models has to be an array of at most %d patterns", SRV_TOKEN_PATTERNS_MAX);
+        return lode_err_set(err, LODE_INVALID, "models has to be an array of at most %d patterns",
+                            SRV_TOKEN_PATTERNS_MAX);
     for (; *n < json_array_size(list); (*n)++) {
         out[*n] = json_string_value(json_array_get(list, *n));
         if (!out[*n])
@@ -192,7 +205,9 @@ int srv_op_token_add(struct srv_request *request, struct lode_err *err)
     r = r < 0 ? r : lode_json_str(body, "scope", &scope_text, err);
     r = r < 0 ? r : lode_scope_parse(scope_text, &scope, err);
     r = r < 0 ? r : read_patterns(json_object_get(body, "models"), patterns, &n, err);
-    r = r < 0 ? r : srv_token_coord_add(request->server->coord, name, scope, patterns, n, &secret, &info, err);
+    r = r < 0 ? r
+              : srv_token_coord_add(request->server->coord, name, scope, patterns, n, &secret,
+                                    &info, err);
     if (r < 0)
         return r;
     if (srv_auth_reload(&request->server->auth, request->server->coord, NULL) < 0)
@@ -206,14 +221,19 @@ int srv_op_token_add(struct srv_request *request, struct lode_err *err)
     return r;
 }
 
-/* Nobody shuts himself out by mistake; and a server always keeps somebody who can make the next token. */
+/* Nobody shuts himself out by mistake; and a server always keeps somebody who can make the next
+ * token. */
 static int check_own(const struct srv_request *request, struct lode_err *err)
 {
     const struct srv_token_record *own = request->caller.record;
-    if (!own || (strcmp(own->info.id, request->id) != 0 && strcmp(own->info.name, request->id) != 0))
+    if (!own ||
+        (strcmp(own->info.id, request->id) != 0 && strcmp(own->info.name, request->id) != 0))
         return 0;
-    return lode_err_set(err, LODE_HELD, "%s is the token that asks; remove it with another, or with lode token rm on the server's "
-                        "machine", own->info.name);
+    return lode_err_set(
+        err, LODE_HELD,
+        "%s is the token that asks; remove it with another, or with lode token rm on the server's "
+        "machine",
+        own->info.name);
 }
 
 int srv_op_token_remove(struct srv_request *request, struct lode_err *err)

@@ -1,7 +1,8 @@
 /* Request paths: split while raw, each part decoded once (invariant 1 of srv.h).
  *
- * "%2F" would make two parts of one and "%00" cut a name short, so a part that decodes to either is refused; "%252F"
- * decodes to the three characters "%2F", which no name may hold and which a file's name may. */
+ * "%2F" would make two parts of one and "%00" cut a name short, so a part that decodes to either is
+ * refused; "%252F" decodes to the three characters "%2F", which no name may hold and which a file's
+ * name may. */
 #include "base/mem.h"
 #include "base/name.h"
 #include "base/plant.h"
@@ -42,9 +43,11 @@ static int decode_part(char *part, size_t *len, struct lode_err *err)
     if (good && LODE_PLANTED(decode_twice))
         good = srv_percent_decode(part, len);
     if (!good)
-        return lode_err_set(err, LODE_INVALID, "the path holds a bad percent-encoding, a NUL or what is no UTF-8");
+        return lode_err_set(err, LODE_INVALID,
+                            "the path holds a bad percent-encoding, a NUL or what is no UTF-8");
     if (memchr(part, '/', *len))
-        return lode_err_set(err, LODE_INVALID, "the path holds an encoded slash; parts are divided by plain ones");
+        return lode_err_set(err, LODE_INVALID,
+                            "the path holds an encoded slash; parts are divided by plain ones");
     return 0;
 }
 

@@ -1,7 +1,8 @@
-/* Workers: threads that may block on disks, the coord or each other's commits, so that event threads never do.
+/* Workers: threads that may block on disks, the coord or each other's commits, so that event
+ * threads never do.
  *
- * One queue, first in first out. Every task that was added is run, also while the pool stops: a task owns a suspended
- * connection, and nobody else would resume it. */
+ * One queue, first in first out. Every task that was added is run, also while the pool stops: a
+ * task owns a suspended connection, and nobody else would resume it. */
 #include "base/mem.h"
 #include "server/srv.h"
 
@@ -9,8 +10,8 @@ struct srv_pool {
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct srv_task *first, *last; /* guarded by lock */
-    size_t waiting;                 /* guarded by lock */
-    bool stopping;                  /* guarded by lock */
+    size_t waiting;                /* guarded by lock */
+    bool stopping;                 /* guarded by lock */
     unsigned n;
     pthread_t threads[];
 };

@@ -30,7 +30,8 @@ static bool digits(const char **s, uint64_t *out)
     const char *p = *s;
     uint64_t n = 0;
     for (; *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
+        if (__builtin_mul_overflow(n, 10, &n) ||
+            __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
             return false;
     bool any = p != *s;
     *s = p;
@@ -55,7 +56,8 @@ static enum srv_range last_bytes(const char *s, uint64_t size, uint64_t *offset,
     return SRV_RANGE_OK;
 }
 
-enum srv_range srv_range_parse(const char *header, uint64_t size, uint64_t *offset, uint64_t *length)
+enum srv_range srv_range_parse(const char *header, uint64_t size, uint64_t *offset,
+                               uint64_t *length)
 {
     if (!header || strncasecmp(header, "bytes=", 6) != 0)
         return SRV_RANGE_NONE;

@@ -1,5 +1,5 @@
-/* Answers: JSON, errors, files, streams. Handlers fill a struct srv_reply on any thread; the event thread that owns the
- * connection makes libmicrohttpd's answer of it. */
+/* Answers: JSON, errors, files, streams. Handlers fill a struct srv_reply on any thread; the event
+ * thread that owns the connection makes libmicrohttpd's answer of it. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -9,7 +9,8 @@
 #define TYPE_JSON "application/json"
 #define STREAM_BLOCK (128u << 10)
 
-static void begin(struct srv_request *request, enum srv_reply_kind kind, int status, const char *type)
+static void begin(struct srv_request *request, enum srv_reply_kind kind, int status,
+                  const char *type)
 {
     srv_reply_release(&request->reply);
     request->reply.kind = kind;
@@ -17,7 +18,8 @@ static void begin(struct srv_request *request, enum srv_reply_kind kind, int sta
     request->reply.type = type;
 }
 
-int srv_reply_text(struct srv_request *request, int status, const char *type, char *text, size_t len)
+int srv_reply_text(struct srv_request *request, int status, const char *type, char *text,
+                   size_t len)
 {
     if (!text)
         return lode_err_nomem(NULL, "an answer");
@@ -104,8 +106,8 @@ static struct MHD_Response *text_response(struct srv_reply *reply)
 {
     if (reply->body.len == 0)
         return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer_with_free_callback(reply->body.len, reply->body.data, lode_free);
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(
+        reply->body.len, reply->body.data, lode_free);
     if (response)
         reply->body = (struct lode_buf){0};
     return response;
@@ -123,7 +125,8 @@ static struct MHD_Response *make_response(struct srv_request *request)
         request->sent = reply->length;
         return response;
     case SRV_REPLY_STREAM:
-        response = MHD_create_response_from_callback(reply->length, STREAM_BLOCK, reply->read, reply->stream, reply->stream_free);
+        response = MHD_create_response_from_callback(reply->length, STREAM_BLOCK, reply->read,
+                                                     reply->stream, reply->stream_free);
         if (response)
             reply->stream_free = NULL;
         request->sent = reply->length == UINT64_MAX ? 0 : reply->length;
@@ -149,7 +152,8 @@ static void add_headers(struct srv_request *request, struct MHD_Response *respon
     const char *origin = srv_request_header(request, "Origin");
     if (origin && reply->status != 403) {
         MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
-        MHD_add_response_header(response, "Access-Control-Expose-Headers", "ETag, Lode-Revision, Repr-Digest");
+        MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                                "ETag, Lode-Revision, Repr-Digest");
         MHD_add_response_header(response, "Vary", "Origin");
     }
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");

@@ -1,5 +1,6 @@
-/* What the server offers, in one table: method, path, scope, body, query and operation. docs/openapi/openapi.json
- * describes the same operations; tests/server/test_routes.c holds the two against each other. */
+/* What the server offers, in one table: method, path, scope, body, query and operation.
+ * docs/openapi/openapi.json describes the same operations; tests/server/test_routes.c holds the two
+ * against each other. */
 #include "server/rooms.h"
 #include <string.h>
 
@@ -13,14 +14,20 @@
 
 static const struct srv_route routes[] = {
     /* what is asked most comes first */
-    {"getVersion", "GET", VERSION, R, SRV_BODY_NONE, "any_state", srv_op_version_fast, srv_op_version},
-    {"resolve", "GET", "/v1/resolve", R, SRV_BODY_NONE, "ref any_state", srv_op_resolve_fast, srv_op_resolve},
+    {"getVersion", "GET", VERSION, R, SRV_BODY_NONE, "any_state", srv_op_version_fast,
+     srv_op_version},
+    {"resolve", "GET", "/v1/resolve", R, SRV_BODY_NONE, "ref any_state", srv_op_resolve_fast,
+     srv_op_resolve},
     {"getFile", "GET", VERSION "/files/{path}", R, SRV_BODY_NONE, NULL, NULL, srv_op_file},
-    {"uploadPart", "PUT", ATTEMPT "/files/{path}", W, SRV_BODY_PART, "part part_size size mode", NULL, srv_op_part_put},
-    {"completeFile", "POST", ATTEMPT "/files/{path}", W, SRV_BODY_NONE, "complete size if_absent mode", NULL, srv_op_complete},
+    {"uploadPart", "PUT", ATTEMPT "/files/{path}", W, SRV_BODY_PART, "part part_size size mode",
+     NULL, srv_op_part_put},
+    {"completeFile", "POST", ATTEMPT "/files/{path}", W, SRV_BODY_NONE,
+     "complete size if_absent mode", NULL, srv_op_complete},
     {"getParts", "GET", ATTEMPT "/files/{path}", W, SRV_BODY_NONE, "parts", NULL, srv_op_parts},
-    {"dropParts", "DELETE", ATTEMPT "/files/{path}", W, SRV_BODY_NONE, "parts", NULL, srv_op_parts_drop},
-    {"getUnfinished", "GET", ATTEMPT "/files", W, SRV_BODY_NONE, "unfinished", NULL, srv_op_unfinished},
+    {"dropParts", "DELETE", ATTEMPT "/files/{path}", W, SRV_BODY_NONE, "parts", NULL,
+     srv_op_parts_drop},
+    {"getUnfinished", "GET", ATTEMPT "/files", W, SRV_BODY_NONE, "unfinished", NULL,
+     srv_op_unfinished},
     {"stageVersion", "POST", MODEL "/attempts", W, SRV_BODY_JSON, NULL, NULL, srv_op_stage},
     {"getAttempt", "GET", ATTEMPT, W, SRV_BODY_NONE, NULL, NULL, srv_op_attempt},
     {"finishVersion", "POST", ATTEMPT "/finish", W, SRV_BODY_JSON, NULL, NULL, srv_op_finish},
@@ -28,18 +35,24 @@ static const struct srv_route routes[] = {
     {"listModels", "GET", "/v1/models", R, SRV_BODY_NONE, "ns " LIST_QUERY, NULL, srv_op_models},
     {"getModel", "GET", MODEL, R, SRV_BODY_NONE, NULL, NULL, srv_op_model},
     {"listVersions", "GET", MODEL "/versions", R, SRV_BODY_NONE, LIST_QUERY, NULL, srv_op_versions},
-    {"listAllVersions", "GET", "/v1/versions", R, SRV_BODY_NONE, "ns " LIST_QUERY, NULL, srv_op_versions},
+    {"listAllVersions", "GET", "/v1/versions", R, SRV_BODY_NONE, "ns " LIST_QUERY, NULL,
+     srv_op_versions},
     {"annotateVersion", "PATCH", VERSION, W, SRV_BODY_JSON, NULL, NULL, srv_op_annotate},
     {"removeVersion", "DELETE", VERSION, W, SRV_BODY_NONE, "why", NULL, srv_op_remove},
     {"restoreVersion", "POST", VERSION "/restore", W, SRV_BODY_JSON, NULL, NULL, srv_op_restore},
-    {"describeVersion", "GET", VERSION "/description", R, SRV_BODY_NONE, "tensors", NULL, srv_op_describe},
+    {"describeVersion", "GET", VERSION "/description", R, SRV_BODY_NONE, "tensors", NULL,
+     srv_op_describe},
     {"getManifest", "GET", VERSION "/manifest", R, SRV_BODY_NONE, NULL, NULL, srv_op_manifest},
     {"listAliases", "GET", MODEL "/aliases", R, SRV_BODY_NONE, NULL, NULL, srv_op_aliases},
-    {"getAliasAt", "GET", MODEL "/aliases/{alias}", R, SRV_BODY_NONE, "when", NULL, srv_op_alias_at},
+    {"getAliasAt", "GET", MODEL "/aliases/{alias}", R, SRV_BODY_NONE, "when", NULL,
+     srv_op_alias_at},
     {"setAlias", "PUT", MODEL "/aliases/{alias}", W, SRV_BODY_JSON, NULL, NULL, srv_op_alias_set},
-    {"removeAlias", "DELETE", MODEL "/aliases/{alias}", W, SRV_BODY_NONE, "why", NULL, srv_op_alias_remove},
-    {"listModelJournal", "GET", MODEL "/journal", R, SRV_BODY_NONE, "alias limit page order", NULL, srv_op_journal},
-    {"listJournal", "GET", "/v1/journal", R, SRV_BODY_NONE, "alias limit page order", NULL, srv_op_journal},
+    {"removeAlias", "DELETE", MODEL "/aliases/{alias}", W, SRV_BODY_NONE, "why", NULL,
+     srv_op_alias_remove},
+    {"listModelJournal", "GET", MODEL "/journal", R, SRV_BODY_NONE, "alias limit page order", NULL,
+     srv_op_journal},
+    {"listJournal", "GET", "/v1/journal", R, SRV_BODY_NONE, "alias limit page order", NULL,
+     srv_op_journal},
     {"diff", "GET", "/v1/diff", R, SRV_BODY_NONE, "from to", NULL, srv_op_diff},
     {"watch", "GET", "/v1/watch", R, SRV_BODY_NONE, "ns name", NULL, srv_op_watch},
     {"listJobs", "GET", "/v1/jobs", A, SRV_BODY_NONE, NULL, NULL, srv_op_jobs},
@@ -70,8 +83,10 @@ static const char **slot_of(struct srv_request *request, const char *word, size_
         const char *word;
         size_t offset;
     } slots[] = {
-        {"{ns}", offsetof(struct srv_request, ns)},       {"{name}", offsetof(struct srv_request, name)},
-        {"{rev}", offsetof(struct srv_request, rev)},     {"{alias}", offsetof(struct srv_request, alias)},
+        {"{ns}", offsetof(struct srv_request, ns)},
+        {"{name}", offsetof(struct srv_request, name)},
+        {"{rev}", offsetof(struct srv_request, rev)},
+        {"{alias}", offsetof(struct srv_request, alias)},
         {"{id}", offsetof(struct srv_request, id)},
     };
     for (size_t i = 0; i < LODE_ARRAY_LEN(slots); i++)
@@ -90,7 +105,8 @@ static bool match(const struct srv_route *route, struct srv_request *request, bo
             return false;
         if (len == 6 && memcmp(word, "{path}", 6) == 0)
             return !fill || (request->path = srv_path_join(request, i)) != NULL;
-        if (word[0] != '{' && (len != request->part_len[i] || memcmp(word, request->parts[i], len) != 0))
+        if (word[0] != '{' &&
+            (len != request->part_len[i] || memcmp(word, request->parts[i], len) != 0))
             return false;
         if (word[0] == '{' && fill)
             *slot_of(request, word, len) = request->parts[i];
@@ -106,14 +122,16 @@ static bool same_method(const char *method, const char *route)
     return strcmp(method, route) == 0 || (strcmp(method, "HEAD") == 0 && strcmp(route, "GET") == 0);
 }
 
-const struct srv_route *srv_route_find(const char *method, struct srv_request *request, struct lode_buf *allow)
+const struct srv_route *srv_route_find(const char *method, struct srv_request *request,
+                                       struct lode_buf *allow)
 {
     for (size_t i = 0; i < LODE_ARRAY_LEN(routes); i++) {
         if (!match(&routes[i], request, false))
             continue;
         if (same_method(method, routes[i].method))
             return match(&routes[i], request, true) ? &routes[i] : NULL;
-        lode_buf_addf(allow, "%s%s%s", allow->len ? ", " : "", routes[i].method, strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
+        lode_buf_addf(allow, "%s%s%s", allow->len ? ", " : "", routes[i].method,
+                      strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
     return NULL;
 }

@@ -1,8 +1,9 @@
 /* Starting and stopping the server.
  *
- * Stopping is the delicate half: libmicrohttpd aborts the process if a connection is suspended when its daemon stops.
- * So first nothing new is taken, then everything that suspends connections is closed for good (event streams, budget,
- * workers), each resuming what it holds, and only then the daemon stops. */
+ * Stopping is the delicate half: libmicrohttpd aborts the process if a connection is suspended when
+ * its daemon stops. So first nothing new is taken, then everything that suspends connections is
+ * closed for good (event streams, budget, workers), each resuming what it holds, and only then the
+ * daemon stops. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <signal.h>
@@ -33,8 +34,11 @@ static int split_listen(const char *s, char host[256], char port[8], struct lode
     const char *from = bracketed ? s + 1 : s;
     len -= bracketed ? 2 : 0;
     size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
-    if (len == 0 || len > 255 || digits == 0 || digits > 5 || colon[1 + digits] || (!bracketed && memchr(from, ':', len)))
-        return lode_err_set(err, LODE_INVALID, "%s is no address to listen on; write \"127.0.0.1:7740\" or \"[::1]:7740\"", lode_q(s));
+    if (len == 0 || len > 255 || digits == 0 || digits > 5 || colon[1 + digits] ||
+        (!bracketed && memchr(from, ':', len)))
+        return lode_err_set(
+            err, LODE_INVALID,
+            "%s is no address to listen on; write \"127.0.0.1:7740\" or \"[::1]:7740\"", lode_q(s));
     memcpy(host, from, len);
     host[len] = '\0';
     memcpy(port, colon + 1, digits + 1);
@@ -45,7 +49,8 @@ static bool is_loopback(const struct sockaddr *a)
 {
     if (a->sa_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
-    return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+    return a->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
 
 static int check_exposure(struct lode_server *self, const char *where, struct lode_err *err)
@@ -53,11 +58,17 @@ static int check_exposure(struct lode_server *self, const char *where, struct lo
     if (self->open)
         return 0;
     if (srv_auth_count(&self->auth) == 0)
-        return lode_err_set(err, LODE_DENIED, "%s can be reached by others, and the root has no token: make one first with "
-                            "`lode token add --scope admin NAME`", where);
+        return lode_err_set(
+            err, LODE_DENIED,
+            "%s can be reached by others, and the root has no token: make one first with "
+            "`lode token add --scope admin NAME`",
+            where);
     if (!self->options.cert && !self->options.plain_http)
-        return lode_err_set(err, LODE_DENIED, "%s can be reached by others: give a certificate (--tls-cert, --tls-key), or "
-                            "--plain-http if a proxy in front of it speaks TLS", where);
+        return lode_err_set(
+            err, LODE_DENIED,
+            "%s can be reached by others: give a certificate (--tls-cert, --tls-key), or "
+            "--plain-http if a proxy in front of it speaks TLS",
+            where);
     return 0;
 }
 
@@ -86,8 +97,8 @@ static void name_url(struct lode_server *self, int fd)
         port = ntohs(own.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&own)->sin6_port
                                                : ((struct sockaddr_in *)(void *)&own)->sin_port);
     bool colon = strchr(self->hosts.own, ':') != NULL;
-    snprintf(self->url, sizeof(self->url), "%s://%s%s%s:%u", self->options.cert ? "https" : "http", colon ? "[" : "",
-             self->hosts.own, colon ? "]" : "", port);
+    snprintf(self->url, sizeof(self->url), "%s://%s%s%s:%u", self->options.cert ? "https" : "http",
+             colon ? "[" : "", self->hosts.own, colon ? "]" : "", port);
 }
 
 static int listen_on(struct lode_server *self, int *out, struct lode_err *err)
@@ -136,7 +147,8 @@ static void raise_files(const struct lode_serve_options *o)
         return;
     limit.rlim_cur = lode_min(want, limit.rlim_max);
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < want)
-        lode_log_warn("only %llu files may be open at once; that bounds the connections", (unsigned long long)limit.rlim_cur);
+        lode_log_warn("only %llu files may be open at once; that bounds the connections",
+                      (unsigned long long)limit.rlim_cur);
 }
 
 static int open_root(struct lode_server *self, struct lode_err *err)
@@ -145,7 +157,9 @@ static int open_root(struct lode_server *self, struct lode_err *err)
     if (r < 0)
         return r;
     if (!self->lode->coord)
-        return lode_err_set(err, LODE_UNSUPPORTED, "%s is a server itself; serve its root on its own machine", self->lode->url);
+        return lode_err_set(err, LODE_UNSUPPORTED,
+                            "%s is a server itself; serve its root on its own machine",
+                            self->lode->url);
     self->catalog = self->lode->catalog;
     self->coord = self->lode->coord;
     self->store = self->lode->store;
@@ -202,7 +216,8 @@ static int start_http(struct lode_server *self, struct lode_err *err)
     return r;
 }
 
-int lode_server_start(const struct lode_serve_options *options, struct lode_server **out, struct lode_err *err)
+int lode_server_start(const struct lode_serve_options *options, struct lode_server **out,
+                      struct lode_err *err)
 {
     if (!options->cert != !options->key)
         return lode_err_set(err, LODE_INVALID, "TLS needs a certificate and its key, both");
@@ -232,7 +247,8 @@ const char *lode_server_url(const struct lode_server *self)
 
 static void drain(struct lode_server *self)
 {
-    for (int64_t until = lode_mono_ms() + DRAIN_MS; atomic_load(&self->active) > 0 && lode_mono_ms() < until;)
+    for (int64_t until = lode_mono_ms() + DRAIN_MS;
+         atomic_load(&self->active) > 0 && lode_mono_ms() < until;)
         lode_sleep_ms(2);
 }
 

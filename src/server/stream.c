@@ -1,7 +1,9 @@
-/* A download whose bytes are checked as they go: block by block out of the store, each against its XXH3-128, two blocks in
- * memory. While one is sent a worker reads and checks the next; the connection is suspended when the worker is behind.
+/* A download whose bytes are checked as they go: block by block out of the store, each against its
+ * XXH3-128, two blocks in memory. While one is sent a worker reads and checks the next; the
+ * connection is suspended when the worker is behind.
  *
- * A block that does not match ends the connection: what was announced does not come, and no byte of it was sent. */
+ * A block that does not match ends the connection: what was announced does not come, and no byte of
+ * it was sent. */
 #include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,23 +13,23 @@
 enum slot_state { EMPTY, LOADING, FULL, FAILED };
 
 struct slot {
-    struct srv_task task;  /* first of the slot; see slot_of_task */
+    struct srv_task task; /* first of the slot; see slot_of_task */
     struct srv_stream *stream;
     enum slot_state state; /* guarded by the stream's lock */
     size_t block;
-    size_t len;            /* bytes */
-    char *data;            /* LODE_BLOCK_SIZE bytes */
+    size_t len; /* bytes */
+    char *data; /* LODE_BLOCK_SIZE bytes */
 };
 
 struct srv_stream {
     pthread_mutex_t lock;
-    unsigned refs;         /* guarded by lock: the response, and each task on its way */
+    unsigned refs; /* guarded by lock: the response, and each task on its way */
     struct lode_server *server;
     struct MHD_Connection *mhd;
     struct srv_source source;
-    uint64_t offset;       /* of the first byte to send */
-    size_t last;           /* block to send */
-    bool waiting;          /* suspended; guarded by lock */
+    uint64_t offset; /* of the first byte to send */
+    size_t last;     /* block to send */
+    bool waiting;    /* suspended; guarded by lock */
     struct slot slots[2];
 };
 
@@ -57,9 +59,11 @@ static int load_block(struct srv_stream *self, struct slot *slot, struct lode_er
         return r;
     struct lode_xxh128 hash = lode_xxh128_of(slot->data, slot->len);
     if (memcmp(&hash, &s->file->blocks[slot->block], sizeof(hash)) != 0)
-        return lode_err_set(err, LODE_CORRUPT, "block %zu of %s does not match its digest", slot->block, s->key);
+        return lode_err_set(err, LODE_CORRUPT, "block %zu of %s does not match its digest",
+                            slot->block, s->key);
     struct lode_store_stat now;
-    if (lode_store_stat(s->place.store, s->key, &now, NULL) == 0 && srv_identity_same(&now, &s->id.stat))
+    if (lode_store_stat(s->place.store, s->key, &now, NULL) == 0 &&
+        srv_identity_same(&now, &s->id.stat))
         srv_checked_add(self->server->checked, &s->id, slot->block);
     return 0;
 }
@@ -86,7 +90,8 @@ static void run_load(struct srv_task *task)
 static bool load(struct srv_stream *self, size_t block)
 {
     struct slot *slot = &self->slots[block % 2];
-    if (block > self->last || (slot->block == block && slot->state != EMPTY) || slot->state == LOADING)
+    if (block > self->last || (slot->block == block && slot->state != EMPTY) ||
+        slot->state == LOADING)
         return true;
     slot->block = block;
     slot->state = LOADING;
@@ -134,7 +139,8 @@ static void free_stream(void *arg)
     unref(arg);
 }
 
-int srv_stream_reply(struct srv_request *request, struct srv_source *source, uint64_t offset, uint64_t length, struct lode_err *err)
+int srv_stream_reply(struct srv_request *request, struct srv_source *source, uint64_t offset,
+                     uint64_t length, struct lode_err *err)
 {
     struct srv_stream *self = lode_zalloc(sizeof(*self));
     if (!self)
@@ -148,7 +154,8 @@ int srv_stream_reply(struct srv_request *request, struct srv_source *source, uin
     for (size_t i = 0; i < 2; i++) {
         self->slots[i].stream = self;
         self->slots[i].block = SIZE_MAX;
-        self->slots[i].data = lode_alloc((size_t)lode_min((uint64_t)LODE_BLOCK_SIZE, source->file->size));
+        self->slots[i].data =
+            lode_alloc((size_t)lode_min((uint64_t)LODE_BLOCK_SIZE, source->file->size));
         if (!self->slots[i].data) {
             unref(self);
             return lode_err_nomem(err, "a download");

@@ -1,7 +1,9 @@
-/* Tokens in the root: `token/<id>` holds who it is, what it may do and the SHA-256 of the secret text, never the text.
+/* Tokens in the root: `token/<id>` holds who it is, what it may do and the SHA-256 of the secret
+ * text, never the text.
  *
- * The text is `lode_<id>_<64 hex digits>`: the id finds the record without a search, the rest is 256 random bits. Names
- * are unique, because they stand in journals: `token-name/<name>` is compared absent by the transaction that adds. */
+ * The text is `lode_<id>_<64 hex digits>`: the id finds the record without a search, the rest is
+ * 256 random bits. Names are unique, because they stand in journals: `token-name/<name>` is
+ * compared absent by the transaction that adds. */
 #include "server/token.h"
 #include "base/clock.h"
 #include "base/digest.h"
@@ -32,7 +34,8 @@ int lode_scope_parse(const char *s, enum lode_scope *out, struct lode_err *err)
             return 0;
         }
     }
-    return lode_err_set(err, LODE_INVALID, "%s is no scope; there are read, write and admin", lode_q(s));
+    return lode_err_set(err, LODE_INVALID, "%s is no scope; there are read, write and admin",
+                        lode_q(s));
 }
 
 static int random_hex(size_t bytes, char *out, struct lode_err *err)
@@ -58,9 +61,10 @@ static json_t *record_json(const struct srv_token_record *t)
     json_t *patterns = json_array();
     for (size_t i = 0; i < t->info.n_patterns; i++)
         json_array_append_new(patterns, json_string(t->info.patterns[i]));
-    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:s, s:I}", "schema", 1, "id", t->info.id, "name", t->info.name, "scope",
-                     lode_scope_name(t->info.scope), "patterns", patterns, "sha256",
-                     lode_sha256_text(&t->hash, hash), "created_ms", (json_int_t)t->info.created_ms);
+    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:s, s:I}", "schema", 1, "id", t->info.id, "name",
+                     t->info.name, "scope", lode_scope_name(t->info.scope), "patterns", patterns,
+                     "sha256", lode_sha256_text(&t->hash, hash), "created_ms",
+                     (json_int_t)t->info.created_ms);
 }
 
 static int patterns_parse(const json_t *list, struct lode_token_info *out, struct lode_err *err)
@@ -72,7 +76,8 @@ static int patterns_parse(const json_t *list, struct lode_token_info *out, struc
     if (!out->patterns)
         return lode_err_nomem(err, "a token");
     for (; out->n_patterns < n; out->n_patterns++) {
-        out->patterns[out->n_patterns] = lode_strdup(json_string_value(json_array_get(list, out->n_patterns)));
+        out->patterns[out->n_patterns] =
+            lode_strdup(json_string_value(json_array_get(list, out->n_patterns)));
         if (!out->patterns[out->n_patterns])
             return lode_err_set(err, LODE_CORRUPT, "a token's patterns are no texts");
     }
@@ -100,7 +105,8 @@ static int record_fill(const json_t *doc, struct srv_token_record *out, struct l
     return out->info.id && out->info.name ? 0 : lode_err_nomem(err, "a token");
 }
 
-static int record_parse(const struct lode_coord_kv *kv, struct srv_token_record *out, struct lode_err *err)
+static int record_parse(const struct lode_coord_kv *kv, struct srv_token_record *out,
+                        struct lode_err *err)
 {
     _cleanup_json_ json_t *doc = NULL;
     int r = lode_json_parse(kv->value, kv->len, "the record of a token", &doc, err);
@@ -134,14 +140,15 @@ void srv_token_records_release(struct srv_token_records *records)
     *records = (struct srv_token_records){0};
 }
 
-static int records_page(struct lode_coord *coord, char **after, bool *more, struct srv_token_records *into,
-                        struct lode_err *err)
+static int records_page(struct lode_coord *coord, char **after, bool *more,
+                        struct srv_token_records *into, struct lode_err *err)
 {
     struct lode_coord_kvs page;
     int r = lode_coord_range(coord, "token/", *after, 500, &page, err);
     if (r < 0)
         return r;
-    struct srv_token_record *items = lode_realloc_array(into->items, into->n + page.n + 1, sizeof(*items));
+    struct srv_token_record *items =
+        lode_realloc_array(into->items, into->n + page.n + 1, sizeof(*items));
     if (!items) {
         lode_coord_kvs_release(&page);
         return lode_err_nomem(err, "the tokens");
@@ -178,19 +185,24 @@ int srv_token_records(struct lode_coord *coord, struct srv_token_records *out, s
 static int check_patterns(const char *const *patterns, size_t n, struct lode_err *err)
 {
     if (n > SRV_TOKEN_PATTERNS_MAX)
-        return lode_err_set(err, LODE_LIMIT, "a token has at most %d patterns", SRV_TOKEN_PATTERNS_MAX);
+        return lode_err_set(err, LODE_LIMIT, "a token has at most %d patterns",
+                            SRV_TOKEN_PATTERNS_MAX);
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(patterns[i]);
         if (len == 0 || len > 2 * LODE_NAME_MAX + 1 || lode_utf8_valid(patterns[i], len) != len ||
-            strspn(patterns[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/*?[]!") != len)
-            return lode_err_set(err, LODE_INVALID, "%s is no pattern of model names; write \"rank-*\" or \"team/*\"",
+            strspn(patterns[i],
+                   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/*?[]!") !=
+                len)
+            return lode_err_set(err, LODE_INVALID,
+                                "%s is no pattern of model names; write \"rank-*\" or \"team/*\"",
                                 lode_q(patterns[i]));
     }
     return 0;
 }
 
-static int record_new(const char *name, enum lode_scope scope, const char *const *patterns, size_t n_patterns,
-                      struct srv_token_record *out, char **secret, struct lode_err *err)
+static int record_new(const char *name, enum lode_scope scope, const char *const *patterns,
+                      size_t n_patterns, struct srv_token_record *out, char **secret,
+                      struct lode_err *err)
 {
     char id[2 * ID_BYTES + 1], random[2 * SECRET_BYTES + 1];
     int r = random_hex(ID_BYTES, id, err);
@@ -205,7 +217,8 @@ static int record_new(const char *name, enum lode_scope scope, const char *const
     t.info.patterns = lode_calloc(n_patterns + 1, sizeof(char *));
     bool good = text && t.info.id && t.info.name && t.info.patterns;
     for (; good && t.info.n_patterns < n_patterns; t.info.n_patterns++)
-        good = (t.info.patterns[t.info.n_patterns] = lode_strdup(patterns[t.info.n_patterns])) != NULL;
+        good =
+            (t.info.patterns[t.info.n_patterns] = lode_strdup(patterns[t.info.n_patterns])) != NULL;
     r = good ? lode_sha256_of(text, strlen(text), &t.hash, err) : lode_err_nomem(err, "a token");
     if (r < 0) {
         lode_token_info_release(&t.info);
@@ -217,7 +230,8 @@ static int record_new(const char *name, enum lode_scope scope, const char *const
     return 0;
 }
 
-static int record_store(struct lode_coord *coord, const struct srv_token_record *t, struct lode_err *err)
+static int record_store(struct lode_coord *coord, const struct srv_token_record *t,
+                        struct lode_err *err)
 {
     _cleanup_json_ json_t *doc = record_json(t);
     size_t len = 0;
@@ -227,22 +241,28 @@ static int record_store(struct lode_coord *coord, const struct srv_token_record 
     if (!text || !key || !name_key)
         return lode_err_nomem(err, "a token");
     struct lode_coord_compare compares[] = {{key, 0}, {name_key, 0}};
-    struct lode_coord_op ops[] = {{.kind = LODE_COORD_PUT, .key = key, .value = text, .len = len},
-                                  {.kind = LODE_COORD_PUT, .key = name_key, .value = t->info.id, .len = strlen(t->info.id)}};
-    struct lode_coord_txn txn = {compares, LODE_ARRAY_LEN(compares), ops, LODE_ARRAY_LEN(ops), NULL, 0};
+    struct lode_coord_op ops[] = {
+        {.kind = LODE_COORD_PUT, .key = key, .value = text, .len = len},
+        {.kind = LODE_COORD_PUT, .key = name_key, .value = t->info.id, .len = strlen(t->info.id)}};
+    struct lode_coord_txn txn = {compares, LODE_ARRAY_LEN(compares), ops, LODE_ARRAY_LEN(ops), NULL,
+                                 0};
     struct lode_coord_txn_result result;
     int r = lode_coord_txn(coord, &txn, &result, err);
     if (r < 0)
         return r;
     bool stored = result.succeeded;
     lode_coord_txn_result_release(&result);
-    return stored ? 0
-                  : lode_err_set(err, LODE_EXISTS, "there is a token called %s already; remove it first or choose another name",
-                                 t->info.name);
+    return stored
+               ? 0
+               : lode_err_set(
+                     err, LODE_EXISTS,
+                     "there is a token called %s already; remove it first or choose another name",
+                     t->info.name);
 }
 
-int srv_token_coord_add(struct lode_coord *coord, const char *name, enum lode_scope scope, const char *const *patterns,
-                         size_t n_patterns, char **secret, struct lode_token_info *out, struct lode_err *err)
+int srv_token_coord_add(struct lode_coord *coord, const char *name, enum lode_scope scope,
+                        const char *const *patterns, size_t n_patterns, char **secret,
+                        struct lode_token_info *out, struct lode_err *err)
 {
     int r = lode_name_check(LODE_NAME_MODEL, name, strlen(name), err);
     r = r < 0 ? r : check_patterns(patterns, n_patterns, err);
@@ -265,14 +285,16 @@ int srv_token_coord_add(struct lode_coord *coord, const char *name, enum lode_sc
 
 /* ---- remove ---- */
 
-static int record_remove(struct lode_coord *coord, const struct srv_token_record *t, struct lode_err *err)
+static int record_remove(struct lode_coord *coord, const struct srv_token_record *t,
+                         struct lode_err *err)
 {
     _cleanup_free_ char *key = lode_asprintf("token/%s", t->info.id);
     _cleanup_free_ char *name_key = lode_asprintf("token-name/%s", t->info.name);
     if (!key || !name_key)
         return lode_err_nomem(err, "a token");
     struct lode_coord_compare compare = {key, t->modified};
-    struct lode_coord_op ops[] = {{.kind = LODE_COORD_DELETE, .key = key}, {.kind = LODE_COORD_DELETE, .key = name_key}};
+    struct lode_coord_op ops[] = {{.kind = LODE_COORD_DELETE, .key = key},
+                                  {.kind = LODE_COORD_DELETE, .key = name_key}};
     struct lode_coord_txn txn = {&compare, 1, ops, LODE_ARRAY_LEN(ops), NULL, 0};
     struct lode_coord_txn_result result;
     int r = lode_coord_txn(coord, &txn, &result, err);
@@ -294,7 +316,9 @@ int srv_token_coord_rm(struct lode_coord *coord, const char *name_or_id, struct 
             r = record_remove(coord, &records.items[i], err);
     }
     srv_token_records_release(&records);
-    return r != LODE_NOT_FOUND ? r : lode_err_set(err, r, "there is no token called %s", lode_q(name_or_id));
+    return r != LODE_NOT_FOUND
+               ? r
+               : lode_err_set(err, r, "there is no token called %s", lode_q(name_or_id));
 }
 
 /* ---- on a handle ---- */
@@ -302,18 +326,22 @@ int srv_token_coord_rm(struct lode_coord *coord, const char *name_or_id, struct 
 static int handle_coord(struct lode *lode, struct lode_coord **out, struct lode_err *err)
 {
     if (!lode->coord)
-        return lode_err_set(err, LODE_UNSUPPORTED, "tokens of %s are made on the server's own machine: run lode token "
-                            "there, with the root's directory as --url", lode->url);
+        return lode_err_set(err, LODE_UNSUPPORTED,
+                            "tokens of %s are made on the server's own machine: run lode token "
+                            "there, with the root's directory as --url",
+                            lode->url);
     *out = lode->coord;
     return 0;
 }
 
-int lode_token_add(struct lode *lode, const char *name, enum lode_scope scope, const char *const *patterns,
-                   size_t n_patterns, char **secret, struct lode_token_info *out, struct lode_err *err)
+int lode_token_add(struct lode *lode, const char *name, enum lode_scope scope,
+                   const char *const *patterns, size_t n_patterns, char **secret,
+                   struct lode_token_info *out, struct lode_err *err)
 {
     struct lode_coord *coord = NULL;
     int r = handle_coord(lode, &coord, err);
-    return r < 0 ? r : srv_token_coord_add(coord, name, scope, patterns, n_patterns, secret, out, err);
+    return r < 0 ? r
+                 : srv_token_coord_add(coord, name, scope, patterns, n_patterns, secret, out, err);
 }
 
 int lode_token_rm(struct lode *lode, const char *name_or_id, struct lode_err *err)
@@ -325,7 +353,8 @@ int lode_token_rm(struct lode *lode, const char *name_or_id, struct lode_err *er
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct lode_token_info *)a)->name, ((const struct lode_token_info *)b)->name);
+    return strcmp(((const struct lode_token_info *)a)->name,
+                  ((const struct lode_token_info *)b)->name);
 }
 
 int srv_token_coord_ls(struct lode_coord *coord, struct lode_tokens *out, struct lode_err *err)

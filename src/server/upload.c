@@ -1,7 +1,8 @@
 /* The files of an upload: parts in any order into the store, hashed as they pass.
  *
- * SHA-256 wants the bytes in order. Parts of one file mostly come so; one that is early waits ORDER_MS for those before
- * it. A file that was not seen in order, was resumed, or got a part twice, is read again when it is complete. */
+ * SHA-256 wants the bytes in order. Parts of one file mostly come so; one that is early waits
+ * ORDER_MS for those before it. A file that was not seen in order, was resumed, or got a part
+ * twice, is read again when it is complete. */
 #include <string.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -65,7 +66,8 @@ static int check_open(const struct srv_upload *u, struct lode_err *err)
 {
     if (u->state == SRV_UPLOAD_OPEN)
         return 0;
-    return lode_err_set(err, LODE_LOST_LEASE, "this upload is closed; nothing more can be written to it");
+    return lode_err_set(err, LODE_LOST_LEASE,
+                        "this upload is closed; nothing more can be written to it");
 }
 
 static struct srv_upload_file *find_file(const struct srv_upload *u, const char *path)
@@ -76,13 +78,15 @@ static struct srv_upload_file *find_file(const struct srv_upload *u, const char 
     return f;
 }
 
-static int make_file(struct srv_upload *u, const char *path, struct srv_upload_file **out, struct lode_err *err)
+static int make_file(struct srv_upload *u, const char *path, struct srv_upload_file **out,
+                     struct lode_err *err)
 {
     *out = find_file(u, path);
     if (*out)
         return 0;
     if (u->n_files >= LODE_VERSION_FILES_MAX)
-        return lode_err_set(err, LODE_LIMIT, "a version has at most %d files", LODE_VERSION_FILES_MAX);
+        return lode_err_set(err, LODE_LIMIT, "a version has at most %d files",
+                            LODE_VERSION_FILES_MAX);
     struct srv_upload_file *f = lode_zalloc(sizeof(*f));
     if (!f || !(f->path = lode_strdup(path))) {
         lode_free(f);
@@ -113,7 +117,8 @@ static int find_unfinished(struct srv_upload *u, const char *key, char **id, str
     return 0;
 }
 
-static int begin_write(struct srv_upload *u, struct srv_upload_file *f, const struct lode_store_write_opts *wanted, struct lode_err *err)
+static int begin_write(struct srv_upload *u, struct srv_upload_file *f,
+                       const struct lode_store_write_opts *wanted, struct lode_err *err)
 {
     _cleanup_free_ char *key = key_of(u, f->path), *id = NULL;
     if (!key)
@@ -136,10 +141,12 @@ static int begin_write(struct srv_upload *u, struct srv_upload_file *f, const st
     return lode_hasher_new(&f->hasher, err);
 }
 
-static int ensure_write(struct srv_upload *u, struct srv_upload_file *f, const struct lode_store_write_opts *opts, struct lode_err *err)
+static int ensure_write(struct srv_upload *u, struct srv_upload_file *f,
+                        const struct lode_store_write_opts *opts, struct lode_err *err)
 {
     if (f->write && f->part_size != opts->part_size)
-        return lode_err_set(err, LODE_INVALID, "parts of %s have %zu bytes, not %zu", lode_q(f->path), f->part_size, opts->part_size);
+        return lode_err_set(err, LODE_INVALID, "parts of %s have %zu bytes, not %zu",
+                            lode_q(f->path), f->part_size, opts->part_size);
     return f->write ? 0 : begin_write(u, f, opts, err);
 }
 
@@ -151,9 +158,11 @@ static bool my_turn(const struct srv_upload_file *f, uint32_t number)
 }
 
 /* Under the lock, which is let go while it hashes. */
-static void hash_part(struct srv_upload *u, struct srv_upload_file *f, uint32_t number, const void *data, size_t len)
+static void hash_part(struct srv_upload *u, struct srv_upload_file *f, uint32_t number,
+                      const void *data, size_t len)
 {
-    for (int64_t until = lode_mono_ms() + ORDER_MS; !f->rehash && number >= f->next && !my_turn(f, number) && lode_mono_ms() < until;)
+    for (int64_t until = lode_mono_ms() + ORDER_MS;
+         !f->rehash && number >= f->next && !my_turn(f, number) && lode_mono_ms() < until;)
         srv_cond_wait_until(&u->moved, &u->lock, until);
     if (f->rehash || !my_turn(f, number)) {
         f->rehash = true;
@@ -170,8 +179,9 @@ static void hash_part(struct srv_upload *u, struct srv_upload_file *f, uint32_t 
     pthread_cond_broadcast(&u->moved);
 }
 
-int srv_upload_part(struct srv_upload *u, const char *path, uint32_t number, const struct lode_store_write_opts *opts,
-                    const void *data, size_t len, struct lode_err *err)
+int srv_upload_part(struct srv_upload *u, const char *path, uint32_t number,
+                    const struct lode_store_write_opts *opts, const void *data, size_t len,
+                    struct lode_err *err)
 {
     struct srv_upload_file *f;
     pthread_mutex_lock(&u->lock);
@@ -194,7 +204,8 @@ int srv_upload_part(struct srv_upload *u, const char *path, uint32_t number, con
 
 /* ---- complete ---- */
 
-static int reread(struct srv_upload *u, const char *key, uint64_t size, struct lode_file_digest *out, struct lode_err *err)
+static int reread(struct srv_upload *u, const char *key, uint64_t size,
+                  struct lode_file_digest *out, struct lode_err *err)
 {
     struct lode_hasher *hasher;
     _cleanup_free_ char *block = lode_alloc((size_t)lode_min(size + 1, (uint64_t)REREAD));
@@ -211,8 +222,10 @@ static int reread(struct srv_upload *u, const char *key, uint64_t size, struct l
     return r;
 }
 
-/* The digest of the file that lies there now. Without the lock: nobody else has the file while `running` is held. */
-static int digest_file(struct srv_upload *u, struct srv_upload_file *f, uint64_t size, struct lode_err *err)
+/* The digest of the file that lies there now. Without the lock: nobody else has the file while
+ * `running` is held. */
+static int digest_file(struct srv_upload *u, struct srv_upload_file *f, uint64_t size,
+                       struct lode_err *err)
 {
     struct lode_file_digest digest = {0};
     digest_forget(f);
@@ -226,7 +239,8 @@ static int digest_file(struct srv_upload *u, struct srv_upload_file *f, uint64_t
     return key ? reread(u, key, size, &f->digest, err) : lode_err_nomem(err, "a key");
 }
 
-static int complete_file(struct srv_upload *u, struct srv_upload_file *f, uint64_t size, bool if_absent, struct lode_err *err)
+static int complete_file(struct srv_upload *u, struct srv_upload_file *f, uint64_t size,
+                         bool if_absent, struct lode_err *err)
 {
     f->running++; /* keeps a second complete and the end of the upload away */
     struct lode_store_write *write = lode_steal(f->write);
@@ -240,7 +254,8 @@ static int complete_file(struct srv_upload *u, struct srv_upload_file *f, uint64
     return r;
 }
 
-int srv_upload_complete(struct srv_upload *u, const char *path, uint64_t size, uint32_t mode, bool if_absent, struct lode_err *err)
+int srv_upload_complete(struct srv_upload *u, const char *path, uint64_t size, uint32_t mode,
+                        bool if_absent, struct lode_err *err)
 {
     struct lode_store_write_opts empty = {.part_size = SRV_UPLOAD_PART, .mode = mode};
     struct srv_upload_file *f = NULL;
@@ -288,22 +303,27 @@ static int parts_json(struct srv_upload_file *f, json_t **out, struct lode_err *
         return r;
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{s:I, s:I}", "number", (json_int_t)parts[i].number, "size", (json_int_t)parts[i].len));
+        json_array_append_new(list, json_pack("{s:I, s:I}", "number", (json_int_t)parts[i].number,
+                                              "size", (json_int_t)parts[i].len));
     lode_store_free(parts);
-    *out = json_pack("{s:I, s:I, s:o}", "part_size", (json_int_t)f->part_size, "started_ms", (json_int_t)f->started_ms, "parts", list);
+    *out = json_pack("{s:I, s:I, s:o}", "part_size", (json_int_t)f->part_size, "started_ms",
+                     (json_int_t)f->started_ms, "parts", list);
     return *out ? 0 : lode_err_nomem(err, "a list of parts");
 }
 
-/* A resumed upload knows its unfinished writes once it is asked for them: the part size is the client's to say, and this
- * server tells all clients the same one. */
-static int open_unfinished(struct srv_upload *u, const char *path, struct srv_upload_file **out, struct lode_err *err)
+/* A resumed upload knows its unfinished writes once it is asked for them: the part size is the
+ * client's to say, and this server tells all clients the same one. */
+static int open_unfinished(struct srv_upload *u, const char *path, struct srv_upload_file **out,
+                           struct lode_err *err)
 {
     struct lode_store_write_opts opts = {.size = UINT64_MAX, .part_size = SRV_UPLOAD_PART};
     _cleanup_free_ char *key = key_of(u, path), *id = NULL;
     *out = find_file(u, path);
     if (*out && ((*out)->write || (*out)->complete))
         return 0;
-    int r = !key ? lode_err_nomem(err, "a key") : u->resumed ? find_unfinished(u, key, &id, err) : 0;
+    int r = !key         ? lode_err_nomem(err, "a key")
+            : u->resumed ? find_unfinished(u, key, &id, err)
+                         : 0;
     if (r < 0 || !id)
         return r;
     r = make_file(u, path, out, err);
@@ -345,7 +365,8 @@ int srv_upload_drop(struct srv_upload *u, const char *path, struct lode_err *err
 
 static void add_unfinished(json_t *list, const char *path, int64_t started_ms)
 {
-    json_array_append_new(list, json_pack("{s:s, s:I}", "key", path, "started_ms", (json_int_t)started_ms));
+    json_array_append_new(
+        list, json_pack("{s:s, s:I}", "key", path, "started_ms", (json_int_t)started_ms));
 }
 
 /* What an earlier life left and this one has not begun to write. */
@@ -393,7 +414,8 @@ int srv_upload_stat(struct srv_upload *u, const char *path, uint64_t *size, stru
     int r = check_open(u, err);
     _cleanup_free_ char *key = r == 0 ? key_of(u, path) : NULL;
     if (r == 0)
-        r = key ? lode_store_stat(place_of(u)->store, key, &stat, err) : lode_err_nomem(err, "a key");
+        r = key ? lode_store_stat(place_of(u)->store, key, &stat, err)
+                : lode_err_nomem(err, "a key");
     pthread_mutex_unlock(&u->lock);
     if (r == 0 && stat.kind != LODE_STORE_OBJECT)
         r = lode_err_set(err, LODE_NOT_FOUND, "%s is a directory", lode_q(path));

@@ -1,4 +1,5 @@
-/* Condition variables that wait by CLOCK_MONOTONIC: a step of the wall clock wakes nobody early or never. */
+/* Condition variables that wait by CLOCK_MONOTONIC: a step of the wall clock wakes nobody early or
+ * never. */
 #pragma once
 #include <pthread.h>
 #include <stdint.h>

@@ -1,4 +1,5 @@
-/* Times and durations: what is written is read back, what is wrong is refused, and the clock is the table's. */
+/* Times and durations: what is written is read back, what is wrong is refused, and the clock is the
+ * table's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,11 +32,27 @@ static void reads_rfc3339(void **state)
 
 static void refuses_what_is_no_time(void **state)
 {
-    static const char *const bad[] = {"", "2026", "2026-3-3", "2026-13-01", "2026-00-01", "2026-02-29", "2026-04-31",
-                                      "2026-03-03T", "2026-03-03T12", "2026-03-03T12:00", "2026-03-03T24:00Z",
-                                      "2026-03-03T12:60Z", "2026-03-03T12:00:61Z", "2026-03-03T12:00:00.Z",
-                                      "2026-03-03T12:00+1:00", "2026-03-03T12:00+24:00", "2026-03-03T12:00Zx",
-                                      " 2026-03-03", "2026-03-03 ", "-026-03-03", "yesterday"};
+    static const char *const bad[] = {"",
+                                      "2026",
+                                      "2026-3-3",
+                                      "2026-13-01",
+                                      "2026-00-01",
+                                      "2026-02-29",
+                                      "2026-04-31",
+                                      "2026-03-03T",
+                                      "2026-03-03T12",
+                                      "2026-03-03T12:00",
+                                      "2026-03-03T24:00Z",
+                                      "2026-03-03T12:60Z",
+                                      "2026-03-03T12:00:61Z",
+                                      "2026-03-03T12:00:00.Z",
+                                      "2026-03-03T12:00+1:00",
+                                      "2026-03-03T12:00+24:00",
+                                      "2026-03-03T12:00Zx",
+                                      " 2026-03-03",
+                                      "2026-03-03 ",
+                                      "-026-03-03",
+                                      "yesterday"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(bad); i++) {
         int64_t ms = 42;
         if (lode_time_parse(bad[i], &ms, NULL) != LODE_INVALID)
@@ -46,12 +63,14 @@ static void refuses_what_is_no_time(void **state)
 
 static void writes_what_it_reads(void **state)
 {
-    static const int64_t times[] = {0, -1, 1, 999, 1000, 1772539200123, 253402300799999, -30610224000000};
+    static const int64_t times[] = {
+        0, -1, 1, 999, 1000, 1772539200123, 253402300799999, -30610224000000};
     char text[LODE_TIME_TEXT];
     for (size_t i = 0; i < LODE_ARRAY_LEN(times); i++)
         assert_int_equal(parsed(lode_time_rfc3339(times[i], text)), times[i]);
     assert_string_equal(lode_time_rfc3339(1772539200123, text), "2026-03-03T12:00:00.123Z");
-    assert_string_equal(lode_time_rfc3339(parsed("0506-01-02T03:04Z"), text), "0506-01-02T03:04:00.000Z");
+    assert_string_equal(lode_time_rfc3339(parsed("0506-01-02T03:04Z"), text),
+                        "0506-01-02T03:04:00.000Z");
     int64_t beyond;
     assert_int_equal(lode_time_parse("9999-12-31T23:59-00:01", &beyond, NULL), LODE_INVALID);
     assert_int_equal(lode_time_parse("0000-01-01T00:00+00:01", &beyond, NULL), LODE_INVALID);
@@ -67,7 +86,17 @@ static void reads_durations(void **state)
     assert_int_equal(ms, 120000);
     assert_int_equal(lode_duration_parse("7d", &ms, NULL), 0);
     assert_int_equal(ms, 604800000);
-    static const char *const bad[] = {"", "5", "s", "-5s", "+5s", " 5s", "5 s", "5S", "5sec", "1.5s", "99999999999999999999s",
+    static const char *const bad[] = {"",
+                                      "5",
+                                      "s",
+                                      "-5s",
+                                      "+5s",
+                                      " 5s",
+                                      "5 s",
+                                      "5S",
+                                      "5sec",
+                                      "1.5s",
+                                      "99999999999999999999s",
                                       "106751991168d"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(bad); i++)
         assert_int_equal(lode_duration_parse(bad[i], &ms, NULL), LODE_INVALID);

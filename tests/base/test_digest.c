@@ -37,7 +37,8 @@ static void xxh128_vectors(void **state)
 {
     char text[2 * LODE_XXH128_LEN + 1];
     struct lode_xxh128 empty = lode_xxh128_of("", 0);
-    assert_string_equal(lode_hex(empty.b, sizeof empty.b, text), "99aa06d3014798d86001c324468d497f");
+    assert_string_equal(lode_hex(empty.b, sizeof empty.b, text),
+                        "99aa06d3014798d86001c324468d497f");
 }
 
 static void check_pieces(const uint8_t *data, size_t size, size_t piece)
@@ -57,7 +58,8 @@ static void check_pieces(const uint8_t *data, size_t size, size_t piece)
     assert_int_equal(d.n_blocks, (size + LODE_BLOCK_SIZE - 1) / LODE_BLOCK_SIZE);
     for (size_t i = 0; i < d.n_blocks; i++) {
         size_t from = i * LODE_BLOCK_SIZE;
-        struct lode_xxh128 block = lode_xxh128_of(data + from, lode_min(size - from, (size_t)LODE_BLOCK_SIZE));
+        struct lode_xxh128 block =
+            lode_xxh128_of(data + from, lode_min(size - from, (size_t)LODE_BLOCK_SIZE));
         assert_memory_equal(d.blocks[i].b, block.b, sizeof block.b);
     }
     lode_file_digest_release(&d);
@@ -65,9 +67,18 @@ static void check_pieces(const uint8_t *data, size_t size, size_t piece)
 
 static void one_pass_equals_each_alone(void **state)
 {
-    static const size_t sizes[] = {0, 1, LODE_BLOCK_SIZE - 1, LODE_BLOCK_SIZE, LODE_BLOCK_SIZE + 1,
-                                   2 * LODE_BLOCK_SIZE, 2 * LODE_BLOCK_SIZE + 77777};
-    static const size_t pieces[] = {4096, 65537, LODE_BLOCK_SIZE - 1, LODE_BLOCK_SIZE, LODE_BLOCK_SIZE + 1,
+    static const size_t sizes[] = {0,
+                                   1,
+                                   LODE_BLOCK_SIZE - 1,
+                                   LODE_BLOCK_SIZE,
+                                   LODE_BLOCK_SIZE + 1,
+                                   2 * LODE_BLOCK_SIZE,
+                                   2 * LODE_BLOCK_SIZE + 77777};
+    static const size_t pieces[] = {4096,
+                                    65537,
+                                    LODE_BLOCK_SIZE - 1,
+                                    LODE_BLOCK_SIZE,
+                                    LODE_BLOCK_SIZE + 1,
                                     3 * LODE_BLOCK_SIZE};
     uint8_t *data = malloc(3 * LODE_BLOCK_SIZE);
     assert_non_null(data);

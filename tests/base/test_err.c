@@ -1,4 +1,5 @@
-/* Errors: every code has its name, number, status and way back; messages are set, prefixed, cut, never overrun. */
+/* Errors: every code has its name, number, status and way back; messages are set, prefixed, cut,
+ * never overrun. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

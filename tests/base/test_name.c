@@ -40,8 +40,9 @@ static void paths(void **state)
     assert_int_equal(path("a/b/c.safetensors"), 0);
     assert_int_equal(path("\xc3\xa9/x"), 0);
     assert_int_equal(path("a/_lode"), 0);
-    static const char *const bad[] = {"", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "_lode", "_lode/x",
-                                      "a\nb", "\xff", "\xc0\xaf", "\xed\xa0\x80", "\xc2\x85", "a\x7f"};
+    static const char *const bad[] = {
+        "",      "/a",      "a/",   "a//b", ".",        "..",           "a/../b",   "a/./b",
+        "_lode", "_lode/x", "a\nb", "\xff", "\xc0\xaf", "\xed\xa0\x80", "\xc2\x85", "a\x7f"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(path(bad[i]), LODE_INVALID);
 }
@@ -50,11 +51,13 @@ static void quoting(void **state)
 {
     char out[32];
     assert_string_equal(lode_quote("a\nb", 3, out, sizeof out), "'a\\x0ab'");
-    assert_string_equal(lode_quote("0123456789012345678901234567890", 31, out, sizeof out), "'0123456789012345678...'");
+    assert_string_equal(lode_quote("0123456789012345678901234567890", 31, out, sizeof out),
+                        "'0123456789012345678...'");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(paths), cmocka_unit_test(quoting)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(paths),
+                                       cmocka_unit_test(quoting)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Memory, sizes and the real system calls: overflow is seen, opening stays beneath its directory, transfers are whole. */
+/* Memory, sizes and the real system calls: overflow is seen, opening stays beneath its directory,
+ * transfers are whole. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -102,8 +103,15 @@ static void opens_only_beneath(void **state)
     struct place *place = *state;
     assert_true(tried(place->fd, "dir/file") >= 0);
     assert_true(tried(place->fd, "dir") >= 0);
-    static const char *const outside[] = {"..", "../", "/etc/passwd", "dir/../../x", "dir/link", "dir/link/etc/passwd",
-                                          "dir/up/dir/file", "link", "link/file"};
+    static const char *const outside[] = {"..",
+                                          "../",
+                                          "/etc/passwd",
+                                          "dir/../../x",
+                                          "dir/link",
+                                          "dir/link/etc/passwd",
+                                          "dir/up/dir/file",
+                                          "link",
+                                          "link/file"};
     for (size_t i = 0; i < LODE_ARRAY_LEN(outside); i++) {
         if (tried(place->fd, outside[i]) >= 0)
             fail_msg("%s was opened", outside[i]);
@@ -112,7 +120,8 @@ static void opens_only_beneath(void **state)
     assert_int_equal(errno, ENOENT);
 }
 
-/* Kernels and sandboxes without openat2 get the same answers from the walk. Cannot be taken back: the last test. */
+/* Kernels and sandboxes without openat2 get the same answers from the walk. Cannot be taken back:
+ * the last test. */
 static void opens_only_beneath_without_openat2(void **state)
 {
     struct sock_filter code[] = {
@@ -122,7 +131,8 @@ static void opens_only_beneath_without_openat2(void **state)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog filter = {.len = LODE_ARRAY_LEN(code), .filter = code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0) {
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0) {
         print_message("seccomp is not to be had here: %s\n", strerror(errno));
         skip();
     }

@@ -229,7 +229,8 @@ static void random_filters(void **state)
     seed = kit_seed();
     for (unsigned i = 0; i < 40; i++)
         push_random(cat(), i);
-    struct lode_attempt *staged[] = {cat_stage(cat(), "alpha", "s1"), cat_stage(cat(), "rank-1", "s2")};
+    struct lode_attempt *staged[] = {cat_stage(cat(), "alpha", "s1"),
+                                     cat_stage(cat(), "rank-1", "s2")};
     const struct lode_query everything = {.deleted = true};
     _cleanup_versions_ struct lode_versions all = list_all(cat(), everything, 100);
     assert_int_equal(all.n, 42);

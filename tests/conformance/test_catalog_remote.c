@@ -1,4 +1,5 @@
-/* The catalog's suite on the remote catalog, against a real server in this process over sqlite and posix. */
+/* The catalog's suite on the remote catalog, against a real server in this process over sqlite and
+ * posix. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ static struct lode_catalog *open_client(void *arg)
 {
     struct lode_err err = {0};
     struct lode_catalog *catalog = NULL;
-    const struct lode_remote_config config = {.url = lode_server_url(served.server), .token = served.token};
+    const struct lode_remote_config config = {.url = lode_server_url(served.server),
+                                              .token = served.token};
     if (lode_catalog_remote(&config, &catalog, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         abort();
@@ -40,8 +42,11 @@ static void close_client(void *arg, struct lode_catalog *catalog)
 
 int main(void)
 {
-    static const struct catalog_suite suite = {
-        .name = "catalog: remote", .fresh = fresh, .open = open_client, .close = close_client, .done = done};
+    static const struct catalog_suite suite = {.name = "catalog: remote",
+                                               .fresh = fresh,
+                                               .open = open_client,
+                                               .close = close_client,
+                                               .done = done};
     root_scratch();
     return catalog_suite_run(&suite);
 }

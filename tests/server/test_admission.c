@@ -1,4 +1,5 @@
-/* Who gets in: tokens, scopes, patterns, Host, Origin, paths, limits, slow clients. Over real sockets. */
+/* Who gets in: tokens, scopes, patterns, Host, Origin, paths, limits, slow clients. Over real
+ * sockets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,11 +31,13 @@ static int teardown(void **state)
     return 0;
 }
 
-static void expect(const char *method, const char *path, const char *headers, const char *body, int status, const char *code)
+static void expect(const char *method, const char *path, const char *headers, const char *body,
+                   int status, const char *code)
 {
     struct answer a = serving_ask(&s, method, path, headers, body, body ? strlen(body) : 0);
     if (a.status != status || (code && strcmp(answer_code(&a), code) != 0))
-        print_error("%s %s [%s]: %d %s\n", method, path, headers ? headers : "", a.status, a.body ? a.body : "");
+        print_error("%s %s [%s]: %d %s\n", method, path, headers ? headers : "", a.status,
+                    a.body ? a.body : "");
     assert_int_equal(a.status, status);
     if (code)
         assert_string_equal(answer_code(&a), code);
@@ -47,7 +50,8 @@ static const char *auth_of(const char *name, enum lode_scope scope, const char *
     static unsigned next;
     struct lode_err err = {0};
     char *secret;
-    root_ok(lode_token_add(s.lode, name, scope, &pattern, pattern ? 1 : 0, &secret, NULL, &err), &err);
+    root_ok(lode_token_add(s.lode, name, scope, &pattern, pattern ? 1 : 0, &secret, NULL, &err),
+            &err);
     char *line = lines[next++ % 8];
     snprintf(line, sizeof lines[0], "Authorization: Bearer %s\r\n", secret);
     lode_string_free(secret);
@@ -81,7 +85,8 @@ static void tokens(void **state)
 
 static void scopes(void **state)
 {
-    const char *reader = auth_of("reader", LODE_SCOPE_READ, NULL), *writer = auth_of("writer", LODE_SCOPE_WRITE, NULL);
+    const char *reader = auth_of("reader", LODE_SCOPE_READ, NULL),
+               *writer = auth_of("writer", LODE_SCOPE_WRITE, NULL);
     char json[400];
     expect("GET", "/v1/models/_/other", reader, NULL, 200, NULL);
     expect("GET", "/v1/models/_/other/versions/v1", reader, NULL, 200, NULL);
@@ -109,7 +114,8 @@ static void patterns(void **state)
     snprintf(json, sizeof json, "%sContent-Type: application/json\r\n", limited);
     expect("GET", "/v1/models/_/rank-a/versions/v1", limited, NULL, 200, NULL);
     expect("GET", "/v1/models/_/other/versions/v1", limited, NULL, 403, "denied");
-    expect("GET", "/v1/models/_/other/versions/v1", limited, NULL, 403, "denied"); /* also when it is kept ready */
+    expect("GET", "/v1/models/_/other/versions/v1", limited, NULL, 403,
+           "denied"); /* also when it is kept ready */
     expect("GET", "/v1/models/_/other/versions/v1", NULL, NULL, 200, NULL);
     expect("GET", "/v1/models/_/other/versions/v1", limited, NULL, 403, "denied");
     expect("GET", "/v1/resolve?ref=other@v1", limited, NULL, 403, "denied");
@@ -131,7 +137,8 @@ static void patterns(void **state)
     /* an upload's id is no way around the pattern */
     json_t *upload = serving_json(&s, "POST", "/v1/models/_/other/attempts", "{}", 201);
     char path[128];
-    snprintf(path, sizeof path, "/v1/attempts/%s", json_string_value(json_object_get(upload, "id")));
+    snprintf(path, sizeof path, "/v1/attempts/%s",
+             json_string_value(json_object_get(upload, "id")));
     expect("GET", path, limited, NULL, 403, "denied");
     expect("DELETE", path, limited, NULL, 403, "denied");
     expect("DELETE", path, NULL, NULL, 204, NULL);
@@ -147,9 +154,12 @@ static void taken_back(void **state)
     expect("GET", "/v1/root", line, NULL, 401, NULL);
     root_refused(lode_token_rm(s.lode, "brief", &err), LODE_NOT_FOUND, &err, "brief");
     expect("DELETE", "/v1/tokens/admin", NULL, NULL, 409, "held");
-    json_t *made = serving_json(&s, "POST", "/v1/tokens", "{\"name\":\"web\",\"scope\":\"read\",\"models\":[\"rank-*\"]}", 201);
+    json_t *made =
+        serving_json(&s, "POST", "/v1/tokens",
+                     "{\"name\":\"web\",\"scope\":\"read\",\"models\":[\"rank-*\"]}", 201);
     char auth[300];
-    snprintf(auth, sizeof auth, "Authorization: Bearer %s\r\n", json_string_value(json_object_get(made, "token")));
+    snprintf(auth, sizeof auth, "Authorization: Bearer %s\r\n",
+             json_string_value(json_object_get(made, "token")));
     expect("GET", "/v1/models/_/rank-a", auth, NULL, 200, NULL);
     expect("GET", "/v1/models/_/other", auth, NULL, 403, NULL);
     json_decref(made);
@@ -247,7 +257,8 @@ static void bodies(void **state)
     assert_true(a.status == 413 || a.status == 0); /* closed on us while we sent is a refusal too */
     answer_release(&a);
     free(large);
-    static const char declared[] = "POST /v1/models/_/other/attempts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    static const char declared[] = "POST /v1/models/_/other/attempts HTTP/1.1\r\nHost: "
+                                   "localhost\r\nContent-Type: application/json\r\n"
                                    "Authorization: Bearer %s\r\nContent-Length: 5242880\r\n\r\n";
     char head[600];
     int n = snprintf(head, sizeof head, declared, s.token);
@@ -258,7 +269,8 @@ static void bodies(void **state)
 
 static void doubtful_framing(void **state)
 {
-    static const char both[] = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    static const char both[] = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+                               "4\r\nTransfer-Encoding: chunked\r\n\r\n"
                                "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     struct answer a = serving_raw(&s, both, sizeof both - 1, 3000);
     assert_true(a.status == 400 || a.status == 0);
@@ -294,7 +306,8 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* A byte of the head now and then keeps no connection: it is closed after header_s. Others are served meanwhile. */
+/* A byte of the head now and then keeps no connection: it is closed after header_s. Others are
+ * served meanwhile. */
 static void slow_heads(void **state)
 {
     int fds[20];
@@ -309,7 +322,8 @@ static void slow_heads(void **state)
         usleep(100000);
         for (int i = 0; i < 20; i++) {
             char c;
-            if (fds[i] >= 0 && (send(fds[i], "a", 1, MSG_NOSIGNAL) < 0 || recv(fds[i], &c, 1, MSG_DONTWAIT) == 0)) {
+            if (fds[i] >= 0 && (send(fds[i], "a", 1, MSG_NOSIGNAL) < 0 ||
+                                recv(fds[i], &c, 1, MSG_DONTWAIT) == 0)) {
                 close(fds[i]);
                 fds[i] = -1;
                 open--;
@@ -360,10 +374,18 @@ static void exposure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokens),      cmocka_unit_test(scopes),  cmocka_unit_test(patterns),
-        cmocka_unit_test(taken_back),  cmocka_unit_test(hosts),   cmocka_unit_test(paths),
-        cmocka_unit_test(methods),     cmocka_unit_test(bodies),  cmocka_unit_test(doubtful_framing),
-        cmocka_unit_test(large_heads), cmocka_unit_test(slow_heads), cmocka_unit_test(too_many),
+        cmocka_unit_test(tokens),
+        cmocka_unit_test(scopes),
+        cmocka_unit_test(patterns),
+        cmocka_unit_test(taken_back),
+        cmocka_unit_test(hosts),
+        cmocka_unit_test(paths),
+        cmocka_unit_test(methods),
+        cmocka_unit_test(bodies),
+        cmocka_unit_test(doubtful_framing),
+        cmocka_unit_test(large_heads),
+        cmocka_unit_test(slow_heads),
+        cmocka_unit_test(too_many),
         cmocka_unit_test(exposure),
     };
     root_scratch();

@@ -10,7 +10,8 @@
 #include "server/download.h"
 #include "server/srv.h"
 
-static void check(const char *header, uint64_t size, enum srv_range want, uint64_t offset, uint64_t length)
+static void check(const char *header, uint64_t size, enum srv_range want, uint64_t offset,
+                  uint64_t length)
 {
     uint64_t o = 0, l = 0;
     enum srv_range got = srv_range_parse(header, size, &o, &l);

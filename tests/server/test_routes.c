@@ -1,5 +1,5 @@
-/* The table of routes and the OpenAPI document tell of the same operations, with the same paths, scopes and query
- * parameters; and every object of the document says what it consists of. */
+/* The table of routes and the OpenAPI document tell of the same operations, with the same paths,
+ * scopes and query parameters; and every object of the document says what it consists of. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,16 +46,19 @@ static void check_query(const struct srv_route *route, json_t *op)
     json_t *p;
     for (const char *c = route->query; c && *c; c++)
         known += *c == ' ';
-    json_array_foreach(json_object_get(op, "parameters"), i, p) {
+    json_array_foreach(json_object_get(op, "parameters"), i, p)
+    {
         p = parameter(p);
         if (strcmp(json_string_value(json_object_get(p, "in")), "query") != 0)
             continue;
         told++;
         if (!has_word(route->query, json_string_value(json_object_get(p, "name"))))
-            fail_msg("%s does not take %s", route->operation, json_string_value(json_object_get(p, "name")));
+            fail_msg("%s does not take %s", route->operation,
+                     json_string_value(json_object_get(p, "name")));
     }
     if (told != known)
-        fail_msg("%s: %zu query parameters in the document, %zu in the table", route->operation, told, known);
+        fail_msg("%s: %zu query parameters in the document, %zu in the table", route->operation,
+                 told, known);
 }
 
 static void same_operations(void **state)
@@ -68,15 +71,16 @@ static void same_operations(void **state)
         op = operation(routes[i].path, routes[i].method);
         if (!op)
             fail_msg("%s %s is not described", routes[i].method, routes[i].path);
-        assert_string_equal(json_string_value(json_object_get(op, "operationId")), routes[i].operation);
+        assert_string_equal(json_string_value(json_object_get(op, "operationId")),
+                            routes[i].operation);
         const char *scope = routes[i].scope ? lode_scope_name(routes[i].scope) : "none";
         assert_string_equal(json_string_value(json_object_get(op, "x-lode-scope")), scope);
-        assert_int_equal(json_object_get(op, "requestBody") != NULL, routes[i].body != SRV_BODY_NONE);
+        assert_int_equal(json_object_get(op, "requestBody") != NULL,
+                         routes[i].body != SRV_BODY_NONE);
         check_query(&routes[i], op);
     }
     json_object_foreach(json_object_get(doc, "paths"), path, methods)
-        json_object_foreach(methods, method, op)
-            described++;
+        json_object_foreach(methods, method, op) described++;
     assert_int_equal(described, n);
 }
 
@@ -87,23 +91,22 @@ static void check_closed(const json_t *schema, const char *where)
     json_t *value;
     if (json_is_array(schema)) {
         size_t i;
-        json_array_foreach(schema, i, value)
-            check_closed(value, where);
+        json_array_foreach(schema, i, value) check_closed(value, where);
     }
     if (!json_is_object(schema))
         return;
-    if (json_object_get(schema, "properties") && !json_is_false(json_object_get(schema, "additionalProperties")))
+    if (json_object_get(schema, "properties") &&
+        !json_is_false(json_object_get(schema, "additionalProperties")))
         fail_msg("an object of %s is open", where);
-    json_object_foreach((json_t *)(uintptr_t)schema, key, value)
-        check_closed(value, where);
+    json_object_foreach((json_t *)(uintptr_t)schema, key, value) check_closed(value, where);
 }
 
 static void closed_objects(void **state)
 {
     const char *name;
     json_t *schema;
-    json_object_foreach(json_object_get(json_object_get(doc, "components"), "schemas"), name, schema)
-        check_closed(schema, name);
+    json_object_foreach(json_object_get(json_object_get(doc, "components"), "schemas"), name,
+                        schema) check_closed(schema, name);
 }
 
 int main(void)

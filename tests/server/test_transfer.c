@@ -1,5 +1,5 @@
-/* Bytes through the server: downloads whole and by ranges, conditions, damage; uploads in any order, finished, repeated,
- * abandoned, taken over. */
+/* Bytes through the server: downloads whole and by ranges, conditions, damage; uploads in any
+ * order, finished, repeated, abandoned, taken over. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -118,7 +118,8 @@ static int status_with(const char *path, const char *headers)
 static void conditions(void **state)
 {
     char tag[200], line[300];
-    struct answer a = serving_ask(&s, "GET", FILES "dir/small", NULL, NULL, 0), b = serving_ask(&s, "GET", FILES "empty", NULL, NULL, 0);
+    struct answer a = serving_ask(&s, "GET", FILES "dir/small", NULL, NULL, 0),
+                  b = serving_ask(&s, "GET", FILES "empty", NULL, NULL, 0);
     snprintf(tag, sizeof tag, "%s", answer_header(&a, "ETag"));
     assert_int_equal(strlen(tag), 66);
     assert_string_not_equal(tag, answer_header(&b, "ETag"));
@@ -227,7 +228,8 @@ static struct answer finish(const struct up *u, const char *body)
 
 static void uploads(void **state)
 {
-    struct up u = stage("{\"version\":\"u1\",\"aliases\":[\"prod\"],\"tags\":{\"k\":\"v\"},\"metrics\":{\"auc\":0.5},\"why\":\"because\"}");
+    struct up u = stage("{\"version\":\"u1\",\"aliases\":[\"prod\"],\"tags\":{\"k\":\"v\"},"
+                        "\"metrics\":{\"auc\":0.5},\"why\":\"because\"}");
     assert_int_equal(put(&u, "big.bin", 2, big + 2 * 1048576, 1048576), 204);
     assert_int_equal(put(&u, "big.bin", 0, big, 1048576), 204);
     assert_int_equal(put(&u, "big.bin", 1, "wrong", 5), 204);
@@ -235,7 +237,8 @@ static void uploads(void **state)
     assert_int_equal(status_with("/v1/models/_/up/versions/u1", NULL), 404);
     u = stage("{\"version\":\"u2\"}");
     for (unsigned i = 4; i-- > 0;)
-        assert_int_equal(put(&u, "x/big.bin", i, big + i * 1048576, i == 3 ? BIG - 3 * 1048576 : 1048576), 204);
+        assert_int_equal(
+            put(&u, "x/big.bin", i, big + i * 1048576, i == 3 ? BIG - 3 * 1048576 : 1048576), 204);
     assert_int_equal(put(&u, "../evil", 0, "x", 1), 400);
     assert_int_equal(put(&u, "_lode/manifest", 0, "x", 1), 400);
     struct answer early = finish(&u, "{}");
@@ -244,7 +247,8 @@ static void uploads(void **state)
     assert_int_equal(complete(&u, "x/big.bin", BIG), 200);
     assert_int_equal(complete(&u, "empty", 0), 200);
     assert_int_equal(complete(&u, "none", 5), 400);
-    struct answer a = finish(&u, "{\"content\":\"0000000000000000000000000000000000000000000000000000000000000000\"}");
+    struct answer a = finish(
+        &u, "{\"content\":\"0000000000000000000000000000000000000000000000000000000000000000\"}");
     assert_int_equal(a.status, 500);
     assert_string_equal(answer_code(&a), "corrupt");
     answer_release(&a);
@@ -256,7 +260,8 @@ static void uploads(void **state)
     answer_release(&a);
     answer_release(&again);
     assert_int_equal(put(&u, "late", 0, "x", 1), 409);
-    struct answer back = serving_ask(&s, "GET", "/v1/models/_/up/versions/u2/files/x/big.bin", NULL, NULL, 0);
+    struct answer back =
+        serving_ask(&s, "GET", "/v1/models/_/up/versions/u2/files/x/big.bin", NULL, NULL, 0);
     assert_int_equal(back.len, BIG);
     assert_memory_equal(back.body, big, BIG);
     answer_release(&back);
@@ -292,7 +297,8 @@ static void taken_over(void **state)
     assert_int_equal(put(&u, "a", 0, big, 1048576), 204);
     assert_int_equal(put(&u, "b", 0, "x", 1), 204);
     assert_int_equal(complete(&u, "b", 1), 200);
-    snprintf(body, sizeof body, "{\"version\":\"t1\",\"resume\":{\"version\":\"t1\",\"attempt\":%lu}}", u.attempt);
+    snprintf(body, sizeof body,
+             "{\"version\":\"t1\",\"resume\":{\"version\":\"t1\",\"attempt\":%lu}}", u.attempt);
     struct up v = stage(body);
     assert_string_not_equal(u.id, v.id);
     assert_int_equal(v.attempt, u.attempt);
@@ -318,7 +324,9 @@ static void taken_over(void **state)
 static void one_wins(void **state)
 {
     struct up u = stage("{\"version\":\"race\"}");
-    struct answer a = serving_ask(&s, "POST", "/v1/models/_/up/attempts", "Content-Type: application/json\r\n", "{\"version\":\"race\"}", 18);
+    struct answer a =
+        serving_ask(&s, "POST", "/v1/models/_/up/attempts", "Content-Type: application/json\r\n",
+                    "{\"version\":\"race\"}", 18);
     assert_true(a.status == 201 || a.status == 409);
     answer_release(&a);
     assert_int_equal(put(&u, "a", 0, "x", 1), 204);
@@ -326,7 +334,8 @@ static void one_wins(void **state)
     a = finish(&u, "{}");
     assert_int_equal(a.status, 200);
     answer_release(&a);
-    a = serving_ask(&s, "POST", "/v1/models/_/up/attempts", "Content-Type: application/json\r\n", "{\"version\":\"race\"}", 18);
+    a = serving_ask(&s, "POST", "/v1/models/_/up/attempts", "Content-Type: application/json\r\n",
+                    "{\"version\":\"race\"}", 18);
     assert_int_equal(a.status, 409);
     assert_string_equal(answer_code(&a), "exists");
     answer_release(&a);
@@ -335,8 +344,9 @@ static void one_wins(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(downloads), cmocka_unit_test(conditions), cmocka_unit_test(revisions), cmocka_unit_test(uploads),
-        cmocka_unit_test(abandoned), cmocka_unit_test(taken_over), cmocka_unit_test(one_wins),  cmocka_unit_test(damage),
+        cmocka_unit_test(downloads), cmocka_unit_test(conditions), cmocka_unit_test(revisions),
+        cmocka_unit_test(uploads),   cmocka_unit_test(abandoned),  cmocka_unit_test(taken_over),
+        cmocka_unit_test(one_wins),  cmocka_unit_test(damage),
     };
     root_scratch();
     return cmocka_run_group_tests(tests, setup, teardown);

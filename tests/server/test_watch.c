@@ -1,5 +1,5 @@
-/* Event streams: told once and in order, gone on with by Last-Event-ID, by a thousand at once, ended when the server
- * stops. */
+/* Event streams: told once and in order, gone on with by Last-Event-ID, by a thousand at once,
+ * ended when the server stops. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,8 +36,11 @@ static int teardown(void **state)
 static int stream_open(const char *query, const char *last_id)
 {
     char head[600];
-    int n = snprintf(head, sizeof head, "GET /v1/watch%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n%s%s%s\r\n", query,
-                     s.token, last_id ? "Last-Event-ID: " : "", last_id ? last_id : "", last_id ? "\r\n" : "");
+    int n = snprintf(
+        head, sizeof head,
+        "GET /v1/watch%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n%s%s%s\r\n",
+        query, s.token, last_id ? "Last-Event-ID: " : "", last_id ? last_id : "",
+        last_id ? "\r\n" : "");
     int fd = serving_connect(&s);
     assert_int_equal(send(fd, head, (size_t)n, MSG_NOSIGNAL), n);
     return fd;
@@ -184,7 +187,8 @@ static void a_thousand(void **state)
         assert_true(read_until(fds[i], texts[i], sizeof texts[i], "event: open", 20000));
     alias("m@v1", "everybody");
     for (int i = 0; i < N; i++)
-        assert_true(read_until(fds[i], texts[i], sizeof texts[i], "\"alias\":\"everybody\"", 20000));
+        assert_true(
+            read_until(fds[i], texts[i], sizeof texts[i], "\"alias\":\"everybody\"", 20000));
     /* and the server ends with all of them open */
     double begin = now_ms();
     serving_stop(&s);
@@ -202,8 +206,11 @@ static void a_thousand(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(told_in_order), cmocka_unit_test(gone_on_with), cmocka_unit_test(gone_on_with_from_the_start),
-        cmocka_unit_test(refused),       cmocka_unit_test(a_thousand),
+        cmocka_unit_test(told_in_order),
+        cmocka_unit_test(gone_on_with),
+        cmocka_unit_test(gone_on_with_from_the_start),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(a_thousand),
     };
     root_scratch();
     return cmocka_run_group_tests(tests, setup, teardown);

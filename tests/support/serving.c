@@ -26,7 +26,8 @@ struct serving serving_start(const struct lode_serve_options *options, bool with
     root_ok(lode_open(&root, &s.lode, &err), &err);
     if (with_token) {
         char *secret;
-        root_ok(lode_token_add(s.lode, "admin", LODE_SCOPE_ADMIN, NULL, 0, &secret, NULL, &err), &err);
+        root_ok(lode_token_add(s.lode, "admin", LODE_SCOPE_ADMIN, NULL, 0, &secret, NULL, &err),
+                &err);
         snprintf(s.token, sizeof s.token, "%s", secret);
         lode_string_free(secret);
     }
@@ -52,7 +53,9 @@ void answer_release(struct answer *a)
 
 int serving_connect(const struct serving *s)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)s->port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
@@ -115,16 +118,18 @@ struct answer serving_raw(const struct serving *s, const char *bytes, size_t len
     return a;
 }
 
-struct answer serving_ask(const struct serving *s, const char *method, const char *path, const char *headers, const void *body, size_t len)
+struct answer serving_ask(const struct serving *s, const char *method, const char *path,
+                          const char *headers, const void *body, size_t len)
 {
     char head[20000], length[64] = "";
     bool own_auth = headers && strcasestr(headers, "authorization:");
     if (body || strcmp(method, "PUT") == 0 || strcmp(method, "POST") == 0)
         snprintf(length, sizeof length, "Content-Length: %zu\r\n", len);
-    int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\n%sConnection: close\r\n%s%s%s%s%s\r\n", method, path,
-                     headers && strcasestr(headers, "host:") ? "" : "Host: localhost\r\n", length, headers ? headers : "",
-                     s->token[0] && !own_auth ? "Authorization: Bearer " : "", s->token[0] && !own_auth ? s->token : "",
-                     s->token[0] && !own_auth ? "\r\n" : "");
+    int n = snprintf(
+        head, sizeof head, "%s %s HTTP/1.1\r\n%sConnection: close\r\n%s%s%s%s%s\r\n", method, path,
+        headers && strcasestr(headers, "host:") ? "" : "Host: localhost\r\n", length,
+        headers ? headers : "", s->token[0] && !own_auth ? "Authorization: Bearer " : "",
+        s->token[0] && !own_auth ? s->token : "", s->token[0] && !own_auth ? "\r\n" : "");
     assert_true(n > 0 && (size_t)n < sizeof head);
     int fd = serving_connect(s);
     send_all(fd, head, (size_t)n);
@@ -135,11 +140,15 @@ struct answer serving_ask(const struct serving *s, const char *method, const cha
     return a;
 }
 
-json_t *serving_json(const struct serving *s, const char *method, const char *path, const char *body, int status)
+json_t *serving_json(const struct serving *s, const char *method, const char *path,
+                     const char *body, int status)
 {
-    struct answer a = serving_ask(s, method, path, body ? "Content-Type: application/json\r\n" : NULL, body, body ? strlen(body) : 0);
+    struct answer a =
+        serving_ask(s, method, path, body ? "Content-Type: application/json\r\n" : NULL, body,
+                    body ? strlen(body) : 0);
     if (a.status != status)
-        print_error("%s %s: %d, not %d: %s\n", method, path, a.status, status, a.body ? a.body : "");
+        print_error("%s %s: %d, not %d: %s\n", method, path, a.status, status,
+                    a.body ? a.body : "");
     assert_int_equal(a.status, status);
     json_t *doc = json_loads(a.body, 0, NULL);
     answer_release(&a);
@@ -172,7 +181,8 @@ const char *answer_code(const struct answer *a)
     return code;
 }
 
-void serving_push(const struct serving *s, const char *model, const char *version, const char *path, const void *bytes, size_t len)
+void serving_push(const struct serving *s, const char *model, const char *version, const char *path,
+                  const void *bytes, size_t len)
 {
     static unsigned number;
     struct lode_err err = {0};

@@ -1,4 +1,5 @@
-/* Runs a command as in a container whose seccomp profile forbids io_uring: deny_uring COMMAND [ARG...] */
+/* Runs a command as in a container whose seccomp profile forbids io_uring: deny_uring COMMAND
+ * [ARG...] */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -20,7 +21,8 @@ int main(int argc, char **argv)
     struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
     if (argc < 2)
         return 2;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0) {
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0) {
         perror("SKIPPED: seccomp is not to be had here");
         return 77;
     }
