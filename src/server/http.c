@@ -7,6 +7,7 @@
  * body would follow, unless it is so short that reading it is cheaper. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/sys.h"
 #include "server/srv.h"
 #include <string.h>
@@ -35,7 +36,7 @@ static int handle(struct srv_request *request, struct lode_err *err)
 {
     if (atomic_load(&request->server->stopping))
         return lode_err_set(err, LODE_UNAVAILABLE, "this server is stopping; ask another");
-    int r = request->want_revision
+    int r = request->want_revision && !LODE_PLANTED(revision_ignored)
                 ? srv_follow_wait(request->server->follow, request->want_revision, err)
                 : 0;
     return r < 0 ? r : request->route->run(request, err);

@@ -310,6 +310,10 @@ int srv_op_unfinished(struct srv_request *request, struct lode_err *err)
     json_t *doc;
     bool asks = false;
     int r = srv_request_arg_flag(request, "unfinished", &asks, err);
+    if (r == 0 && !asks)
+        r = lode_err_set(
+            err, LODE_INVALID,
+            "an upload's files are not listed; say ?unfinished for those that are begun");
     r = r < 0 ? r : srv_upload_find(request, &u, err);
     r = r < 0 ? r : srv_upload_unfinished(u, &doc, err);
     return r < 0 ? r : srv_reply_json(request, 200, doc);

@@ -21,7 +21,7 @@ SEED = "20261121"
 # fit each other: there a valid request may be refused.
 FREE = ["listModels", "listVersions", "listAllVersions", "listJournal", "listModelJournal", "resolve", "diff", "getAliasAt",
         "stageVersion", "setAlias", "annotateVersion", "startJob", "uploadPart", "completeFile", "finishVersion", "getFile",
-        "getParts", "dropParts", "getVersion", "removeVersion", "restoreVersion", "addToken", "listTokens"]
+        "getParts", "dropParts", "getVersion", "removeVersion", "restoreVersion", "addToken", "listTokens", "getManifest"]
 # A path of many parts is one parameter to the server, and an array to the tester.
 PATHS = ["uploadPart", "completeFile", "getParts", "dropParts", "getFile"]
 
