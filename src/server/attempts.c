@@ -135,6 +135,36 @@ struct srv_upload *srv_upload_take_over(struct srv_request *request, const char 
 
 /* ---- adding and closing ---- */
 
+static void take_out(struct srv_attempts *self, struct srv_upload *upload, struct srv_upload **gone)
+{
+    for (struct srv_upload **at = &self->first; *at; at = &(*at)->next) {
+        if (*at == upload) {
+            *at = upload->next;
+            self->n--;
+            unref_locked(upload, gone);
+            return;
+        }
+    }
+}
+
+/* At the limit the oldest finished upload makes way: all that it still did was to answer a repeated
+ * finish. */
+static bool make_room(struct srv_attempts *self, struct srv_upload **gone)
+{
+    struct srv_upload *oldest = NULL;
+    if (self->n < UPLOADS_MAX)
+        return true;
+    for (struct srv_upload *u = self->first; u; u = u->next) {
+        pthread_mutex_lock(&u->lock);
+        if (u->state == SRV_UPLOAD_DONE)
+            oldest = u;
+        pthread_mutex_unlock(&u->lock);
+    }
+    if (oldest)
+        take_out(self, oldest, gone);
+    return oldest != NULL;
+}
+
 int srv_upload_add(struct lode_server *server, struct lode_attempt *attempt,
                    struct srv_upload **out, struct lode_err *err)
 {
@@ -158,8 +188,9 @@ int srv_upload_add(struct lode_server *server, struct lode_attempt *attempt,
     u->resumed = info->resumed;
     u->used_ms = lode_mono_ms();
     u->refs = 2; /* the table's and the caller's */
+    struct srv_upload *gone = NULL;
     pthread_mutex_lock(&self->lock);
-    bool room = self->n < UPLOADS_MAX;
+    bool room = make_room(self, &gone);
     if (room) {
         u->attempt = attempt;
         u->next = self->first;
@@ -167,6 +198,7 @@ int srv_upload_add(struct lode_server *server, struct lode_attempt *attempt,
         self->n++;
     }
     pthread_mutex_unlock(&self->lock);
+    free_list(gone);
     if (!room) {
         upload_free(u);
         return lode_err_set(err, LODE_UNAVAILABLE,
@@ -175,18 +207,6 @@ int srv_upload_add(struct lode_server *server, struct lode_attempt *attempt,
     }
     *out = u;
     return 0;
-}
-
-static void take_out(struct srv_attempts *self, struct srv_upload *upload, struct srv_upload **gone)
-{
-    for (struct srv_upload **at = &self->first; *at; at = &(*at)->next) {
-        if (*at == upload) {
-            *at = upload->next;
-            self->n--;
-            unref_locked(upload, gone);
-            return;
-        }
-    }
 }
 
 /* The bytes of what is given up for good go at once: gc would find them, but later. */
