@@ -7,7 +7,7 @@ rm -rf "$demo"
 mkdir -p "$demo"
 export LODE_URL=$demo/root LODE_CACHE=$demo/cache
 
-step() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
+step() { printf '\n$ %s\n' "$*"; "$@"; }
 
 step lode init "$LODE_URL"
 python examples/demo.py "$demo/work"
