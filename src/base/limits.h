@@ -50,8 +50,9 @@
 
 #define LODE_HTTP_BODY_MAX (4u << 20)    /* bytes of a request body that is JSON */
 #define LODE_HTTP_HEADER_MAX (32u << 10) /* bytes of a request's headers, and of a reply's */
-#define LODE_HTTP_ERROR_MAX (64u << 10)  /* bytes kept of the body of a reply that tells an error  \
-                                          */
+#define LODE_HTTP_ERROR_MAX                                                                        \
+    (64u << 10) /* bytes kept of the body of a reply that tells an error                           \
+                 */
 
 #define LODE_TRANSFER_MEMORY (64u << 20) /* bytes in flight of a push, pull or load, by default */
 #define LODE_IO_DEPTH 64u                /* transfers in flight of the I/O engine */
