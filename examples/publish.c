@@ -8,6 +8,7 @@
 
 static void progress(void *arg, const struct lode_progress *p)
 {
+    (void)arg;
     fprintf(stderr, "\r%s: %llu of %llu MiB", p->stage, (unsigned long long)p->done >> 20,
             (unsigned long long)p->total >> 20);
 }

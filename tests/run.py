@@ -276,6 +276,8 @@ def main():
     failures = {name: build(name) for name in BUILDS if any(name in NEEDS[suite] for suite in wanted)}
     results = [failure for failure in failures.values() if failure]
     show(results)
+    if {"asan", "python"} & set(wanted):    # C tests look at files of the real libraries; a failure is told by `python`
+        run(["scripts/venv.sh"], timeout=1800)
     for suite in wanted:
         if any(failures[name] for name in NEEDS[suite]):
             continue

@@ -24,13 +24,34 @@ PKG_CONFIG_PATH=$(dirname "$(find "$usr" -name lode.pc)")
 LD_LIBRARY_PATH=$(dirname "$(find "$usr" -name liblode.so)")
 export PKG_CONFIG_PATH LD_LIBRARY_PATH
 [ "$(pkg-config --modversion lode)" = "$(cat VERSION)" ] || fail "pkg-config tells another version"
+export LODE_HOME=$TMPDIR/root
+python3 examples/tiny_model.py "$TMPDIR/model.safetensors"
+
+# Each example as its head says. A watch ends only by a signal: it must have heard of a push by then.
+run() {
+    case $(basename "$1") in
+    load) "$1" "$TMPDIR/model.safetensors" ;;
+    publish) "$1" rank "$TMPDIR/model.safetensors" prod ;;
+    watch)
+        "$1" rank & watcher=$!
+        for _ in $(seq 50); do
+            "$usr/bin/lode" push rank "$TMPDIR/model.safetensors" -q > /dev/null
+            sleep 0.1
+            grep -q 'rank commit' "$1.out" && { kill $watcher; return; }
+        done
+        kill $watcher
+        return 1 ;;
+    *) "$1" ;;
+    esac
+}
+
 for source in examples/*.c examples/*/*.c; do
     [ -f "$source" ] || continue
     program=$TMPDIR/$(basename "$source" .c)
     # shellcheck disable=SC2046
     if grep -q '^int main(' "$source"; then
         cc -std=gnu11 -Wall -Wextra -Werror -o "$program" "$source" $(pkg-config --cflags --libs lode)
-        LODE_HOME=$TMPDIR/root "$program" > "$program.out" 2>&1 || { cat "$program.out"; fail "$source does not run"; }
+        run "$program" > "$program.out" 2>&1 || { cat "$program.out"; fail "$source does not run"; }
     else
         cc -std=gnu11 -Wall -Werror -shared -fPIC -o "$program.so" "$source" $(pkg-config --cflags lode)
     fi
