@@ -30,10 +30,11 @@ _lock = threading.Lock()
 
 def default_client() -> Client:
     """The client of the default root, as the environment says at the time of the call."""
-    key: Tuple[Any, ...] = tuple(os.environ.get(k) for k in ("LODE_URL", "LODE_STORE", "LODE_COORD", "LODE_TOKEN", "LODE_HOME", "LODE_CONTEXT"))
+    # A forked child opens its own: databases and threads do not cross a fork.
+    key: Tuple[Any, ...] = (os.getpid(),) + tuple(os.environ.get(k) for k in ("LODE_URL", "LODE_STORE", "LODE_COORD", "LODE_TOKEN", "LODE_HOME", "LODE_CONTEXT"))
     with _lock:
         if key not in _clients:
-            _clients[key] = Client(create=key[0] is None)
+            _clients[key] = Client(create="LODE_URL" not in os.environ)
         return _clients[key]
 
 

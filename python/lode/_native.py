@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import warnings
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
 from ._abi import ffi
@@ -75,30 +76,34 @@ Progress = Callable[[str, int, int], None]
 
 
 class Call:
-    """struct lode_call with Python callbacks. An exception in a callback, and Ctrl-C, stop the verb; it is raised again
-    by `check`."""
+    """struct lode_call with Python callbacks. An exception in a callback, and Ctrl-C, stop the verb and are raised by
+    `check`. The callbacks are always there: only while Python code runs can a signal's handler run."""
 
     def __init__(self, keep: Keep, why: Optional[str] = None, progress: Optional[Progress] = None) -> None:
         self.error: Optional[BaseException] = None
+        self._user = progress
         self.struct = keep.keep(ffi.new("struct lode_call *"))
         self.struct.why = keep.str(why)
-        if progress:
-            self.struct.progress = keep.keep(ffi.callback("void(void *, const struct lode_progress *)", self._progress))
-            self.struct.cancelled = keep.keep(ffi.callback("int(void *)", self._cancelled))
-        self._user = progress
+        self.struct.progress = keep.keep(ffi.callback("void(void *, const struct lode_progress *)", self._progress, onerror=self._failed))
+        self.struct.cancelled = keep.keep(ffi.callback("int(void *)", self._cancelled, error=1, onerror=self._failed))
+
+    def _failed(self, _kind, value, _traceback) -> None:
+        self.error = self.error or value
 
     def _progress(self, _arg, p) -> None:
-        try:
+        if self._user and not self.error:
             self._user(text(p.stage), p.done, p.total)
-        except BaseException as error:  # noqa: BLE001: carried across the C frames, raised in check()
-            self.error = error
 
     def _cancelled(self, _arg) -> int:
         return 1 if self.error else 0
 
     def check(self, r: int, err) -> None:
-        if self.error:
+        """Raises what a callback raised if that stopped the verb. One that came too late, when all was done, is told as a
+        warning: the result stands."""
+        if self.error and r < 0:
             raise self.error
+        if self.error:
+            warnings.warn(f"the call was done before it could be stopped: {self.error!r}", RuntimeWarning, stacklevel=3)
         check(r, err)
 
 
@@ -121,10 +126,11 @@ def json_of(function, structure, release) -> Dict[str, Any]:
         release(structure)
 
 
-def json_call(function, *args) -> Any:
+def json_call(function, *args, call: Optional[Call] = None) -> Any:
     """Calls a verb whose last arguments are (char **json, err) and answers the parsed report."""
     out, err = ffi.new("char **"), new_err()
-    check(function(*args, out, err), err)
+    r = function(*args, out, err)
+    (call.check if call else check)(r, err)
     return json.loads(take(out[0]))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 import asyncio
 import datetime
 import os
+import threading
 import time
+import weakref
 from typing import Any, AsyncIterator, Dict, Iterator, List, Optional, Sequence, Union
 
 from ._native import Call, Keep, Progress, check, ffi, json_call, json_of, lib, new_err, take
@@ -54,6 +56,7 @@ class Client:
         options.create, options.read_only, options.fresh = create, read_only, fresh
         check(lib.lode_open(options, out, err), err)
         self._lode = ffi.gc(out[0], lib.lode_close)
+        self._watches: "weakref.WeakSet[Watch]" = weakref.WeakSet()
 
     def __enter__(self) -> "Client":
         return self
@@ -62,7 +65,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the root; later calls fail. Models that were loaded stay valid."""
+        """Closes the root and its watches; later calls fail. Models that were loaded stay valid. Not while another thread is
+        inside a call of this client, but for `Watch.next`, which ends."""
+        for watch in list(self._watches):
+            watch.close()
         handle, self._lode = self._lode, None
         if handle is not None:
             ffi.release(handle)
@@ -115,13 +121,15 @@ class Client:
     def cat(self, ref: str, offset: int = 0, length: int = 0) -> bytes:
         """The bytes of one file, ``"name@rev/path"``, checked; length 0: to its end."""
         keep, err, parts = Keep(), new_err(), []
+        call = Call(keep)
 
-        @ffi.callback("int(void *, const void *, size_t)")
         def sink(_arg, data, n):
             parts.append(bytes(ffi.buffer(data, n)))
             return 0
 
-        check(lib.lode_cat(self._handle(), keep.str(ref), offset, length, sink, ffi.NULL, ffi.NULL, err), err)
+        # An exception in the sink, Ctrl-C above all, ends the verb: bytes with a hole are never handed out.
+        c_sink = keep.keep(ffi.callback("int(void *, const void *, size_t)", sink, error=lib.LODE_CANCELLED, onerror=call._failed))
+        call.check(lib.lode_cat(self._handle(), keep.str(ref), offset, length, c_sink, ffi.NULL, call.struct, err), err)
         return b"".join(parts)
 
     def load(self, ref: Union[str, "os.PathLike[str]"], *, tensors: Optional[Union[str, Sequence[str]]] = None,
@@ -255,7 +263,9 @@ class Client:
         """Every change from now on, or after ``from_event``, as an iterator and async iterator of journal entries.
 
         With ``timeout`` the iteration ends after so many seconds without a change."""
-        return Watch(self._handle(), name, from_event, timeout)
+        watch = Watch(self._handle(), name, from_event, timeout)
+        self._watches.add(watch)
+        return watch
 
     # ---- keep in order ----
 
@@ -267,14 +277,16 @@ class Client:
     def verify(self, ref: Optional[str] = None) -> Json:
         """Reads every byte of a version, or of all; ``report["clean"]``."""
         keep = Keep()
-        return json_call(lib.lode_verify, self._handle(), keep.str(ref), ffi.NULL)
+        call = Call(keep)
+        return json_call(lib.lode_verify, self._handle(), keep.str(ref), call.struct, call=call)
 
     def gc(self, *, grace_seconds: Optional[float] = None, dry_run: bool = False) -> Json:
         """Frees the bytes of deleted versions and abandoned pushes."""
+        call = Call(Keep())
         o = ffi.new("struct lode_gc_options *")
         o.grace_ms = -1 if grace_seconds is None else int(grace_seconds * 1000)
-        o.dry_run = dry_run
-        return json_call(lib.lode_gc, self._handle(), o)
+        o.dry_run, o.call = dry_run, call.struct
+        return json_call(lib.lode_gc, self._handle(), o, call=call)
 
     def doctor(self) -> Json:
         """Checks the root, the store, the coord and this machine."""
@@ -287,9 +299,12 @@ class Watch:
     def __init__(self, lode, name: Optional[str], from_event: Optional[str], timeout: Optional[float]) -> None:
         keep, out, err = Keep(), ffi.new("struct lode_watch **"), new_err()
         check(lib.lode_watch_open(lode, keep.str(name), keep.str(from_event), out, err), err)
-        self._root = lode
+        self._root = lode                # the coord beneath must outlive the watch
         self._watch = ffi.gc(out[0], lib.lode_watch_close)
         self._timeout = timeout
+        self._lock = threading.Lock()    # held inside the C call: close waits until nobody is there
+        self._closed = False
+        self._kept: List[Json] = []      # events whose task was cancelled while they came
 
     def __enter__(self) -> "Watch":
         return self
@@ -298,25 +313,42 @@ class Watch:
         self.close()
 
     def close(self) -> None:
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            ffi.release(watch)
+        """Ends the watch, also one that waits in another thread. Twice is fine."""
+        self._closed = True
+        with self._lock:
+            watch, self._watch = self._watch, None
+            if watch is not None:
+                ffi.release(watch)
+
+    def _step(self, milliseconds: int) -> Optional[Json]:
+        """One wait; None when there was no change. StopIteration is not raised here: it cannot cross a thread."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("this lode.Watch is closed")
+            out, err = ffi.new("struct lode_journal_entry *"), new_err()
+            r = lib.lode_watch_next(self._watch, milliseconds, out, err)
+        if r == lib.LODE_TIMEOUT:
+            return None
+        check(r, err)
+        return json_of(lib.lode_journal_entry_json, out, lib.lode_journal_entry_release)
+
+    @staticmethod
+    def _waits(timeout: Optional[float]) -> Iterator[int]:
+        """Milliseconds of one wait after another, until the time is up."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _TICK_MS if until is None else max(0, int((until - time.monotonic()) * 1000) + 1)
+            yield min(_TICK_MS, left)
+            if until is not None and time.monotonic() >= until:
+                return
 
     def next(self, timeout: Optional[float] = None) -> Json:
         """The next change; TimeoutError after ``timeout`` seconds without one (None: never)."""
-        until = None if timeout is None else time.monotonic() + timeout
-        while True:
-            if self._watch is None:
-                raise ValueError("this lode.Watch is closed")
-            left = _TICK_MS if until is None else max(0, int((until - time.monotonic()) * 1000) + 1)
-            out, err = ffi.new("struct lode_journal_entry *"), new_err()
-            r = lib.lode_watch_next(self._watch, min(_TICK_MS, left), out, err)
-            if r == 0:
-                return json_of(lib.lode_journal_entry_json, out, lib.lode_journal_entry_release)
-            if r != lib.LODE_TIMEOUT:
-                check(r, err)
-            if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"no change within {timeout} s")
+        for wait in self._waits(timeout):
+            entry = self._step(wait)
+            if entry is not None:
+                return entry
+        raise TimeoutError(f"no change within {timeout} s")
 
     def __iter__(self) -> Iterator[Json]:
         return self
@@ -331,10 +363,25 @@ class Watch:
         return self
 
     async def __anext__(self) -> Json:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(None, self.next, self._timeout)
-        except TimeoutError:
-            raise StopAsyncIteration from None
+        # Short steps: a cancelled task leaves no thread behind that waits for ever. An event that a step has taken when
+        # the task is cancelled would be lost, so a step that runs is waited for and its event kept for the next call.
+        if self._kept:
+            return self._kept.pop(0)
+        loop = asyncio.get_running_loop()
+        for wait in self._waits(self._timeout):
+            step = loop.run_in_executor(None, self._step, wait)
+            try:
+                entry = await asyncio.shield(step)
+            except asyncio.CancelledError:
+                step.add_done_callback(self._keep)
+                raise
+            if entry is not None:
+                return entry
+        raise StopAsyncIteration
+
+    def _keep(self, step) -> None:
+        if not step.cancelled() and step.exception() is None and step.result() is not None:
+            self._kept.append(step.result())
 
 
 def _load(lode, ref, tensors, verify, copy, progress) -> Model:

@@ -7,6 +7,7 @@
  * which stands in the records of every attempt since it began to publish, is the proof.
  *  3. What lies in the place and is nobody's on record was not written by Lode, and is left alone.
  */
+#include <stdlib.h>
 #include <string.h>
 #include "base/mem.h"
 #include "base/name.h"
@@ -64,8 +65,9 @@ int lode_direct_roll_back(struct lode_direct *d, const char *final, const char *
     return again < 0 ? again : ours ? r : 0;
 }
 
-/* An attempt before ours that woke up late lies in our place: back with it. NOT_FOUND when it is
- * none of ours. */
+/* An attempt before ours that woke up late lies in our place: back with it. CONFLICT when it is a
+ * later one, which took ours over and may be about to commit; NOT_FOUND when it is nobody's on
+ * record. */
 static int evict(struct lode_attempt *a, struct lode_err *err)
 {
     const struct lode_version *v = &a->record.v;
@@ -78,9 +80,14 @@ static int evict(struct lode_attempt *a, struct lode_err *err)
     r = r < 0 ? r : lode_coord_range(a->d->coord, prefix, NULL, LODE_PAGE_MAX, &page, err);
     for (size_t i = 0; r == 0 && i < page.n; i++) {
         _cleanup_attempt_record_ struct lode_attempt_record old = {0};
+        struct lode_key_parts k;
         r = lode_attempt_record_read(&page.items[i], &old, err);
-        if (r == 0 && old.digest && strcmp(old.digest, found) == 0)
-            return lode_direct_roll_back(a->d, a->final, old.directory, found, err);
+        if (r < 0 || !old.digest || strcmp(old.digest, found) != 0)
+            continue;
+        if (!lode_key_split(page.items[i].key, &k) || k.n != 4 ||
+            strtoull(k.part[3], NULL, 10) > v->attempt)
+            return LODE_CONFLICT;
+        return lode_direct_roll_back(a->d, a->final, old.directory, found, err);
     }
     return r < 0 ? r : LODE_NOT_FOUND;
 }
@@ -115,6 +122,8 @@ static int look_after(struct lode_attempt *a, int code, struct lode_err *err)
     r = evict(a, err);
     if (r == 0)
         return LODE_AGAIN;
+    if (r == LODE_CONFLICT)
+        return lode_attempt_lost(a, err);
     return r == LODE_NOT_FOUND ? occupied(a, err) : r;
 }
 

@@ -40,16 +40,30 @@ int lode_backup(struct lode *lode, const char *path, char **json, struct lode_er
 /* The three files that make a database in WAL mode. */
 static const char *const suffixes[] = {"", "-wal", "-shm"};
 
-/* Renames database files from one name to another; those that are not there are passed over. */
+static int move_one(const char *from, const char *to, const char *suffix, struct lode_err *err)
+{
+    _cleanup_free_ char *a = lode_asprintf("%s%s", from, suffix),
+                        *b = lode_asprintf("%s%s", to, suffix);
+    if (!a || !b)
+        return lode_err_nomem(err, "a path");
+    if (lode_sys->renameat2(AT_FDCWD, a, AT_FDCWD, b, 0) < 0 && errno != ENOENT)
+        return lode_err_sys(err, "cannot move %s aside", lode_q(a));
+    return 0;
+}
+
+/* Renames all database files from one name to another, or none; those that are not there are passed
+ * over. */
 static int move_database(const char *from, const char *to, struct lode_err *err)
 {
     for (size_t i = 0; i < LODE_ARRAY_LEN(suffixes); i++) {
-        _cleanup_free_ char *a = lode_asprintf("%s%s", from, suffixes[i]),
-                            *b = lode_asprintf("%s%s", to, suffixes[i]);
-        if (!a || !b)
-            return lode_err_nomem(err, "a path");
-        if (lode_sys->renameat2(AT_FDCWD, a, AT_FDCWD, b, 0) < 0 && errno != ENOENT)
-            return lode_err_sys(err, "cannot move %s aside", lode_q(a));
+        int r = move_one(from, to, suffixes[i], err);
+        if (r == 0)
+            continue;
+        while (i-- > 0) {
+            if (move_one(to, from, suffixes[i], NULL) < 0)
+                lode_err_prefix(err, "a part of the database lies at %s now", lode_q(to));
+        }
+        return r;
     }
     return 0;
 }
@@ -124,7 +138,7 @@ static int put_back(const char *path, const char *aside, int failed, struct lode
         if (left)
             lode_sys->unlinkat(AT_FDCWD, left, 0);
     }
-    if (aside && move_database(aside, path, NULL) < 0)
+    if (move_database(aside, path, NULL) < 0)
         lode_err_prefix(err, "the database before is kept as %s", lode_q(aside));
     return failed;
 }
@@ -139,13 +153,16 @@ static int recover_to(const char *backup, const char *path, const struct lode_op
         lode_asprintf("%s.before-%s", path, lode_time_version(lode_now_ms(), stamp));
     if (!aside)
         return lode_err_nomem(err, "a path");
-    int r = there ? move_database(path, aside, err) : 0;
-    if (r == 0)
-        r = lode_coord_sqlite_recover(backup, path, err);
+    /* Also when the database itself is gone: what is left of its log must never meet the new one.
+     */
+    int r = move_database(path, aside, err);
+    if (r < 0)
+        return r;
+    r = lode_coord_sqlite_recover(backup, path, err);
     if (r == 0)
         r = report(options, path, there ? aside : NULL, json, err);
     if (r < 0)
-        r = put_back(path, there ? aside : NULL, r, err);
+        r = put_back(path, aside, r, err);
     return r;
 }
 
