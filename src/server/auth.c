@@ -55,22 +55,30 @@ static int replace(struct srv_auth *auth, struct srv_token_records *records, str
 int srv_auth_init(struct srv_auth *auth, struct lode_err *err)
 {
     pthread_rwlock_init(&auth->lock, NULL);
+    pthread_mutex_init(&auth->reloading, NULL);
     return replace(auth, &(struct srv_token_records){0}, err);
 }
 
 void srv_auth_release(struct srv_auth *auth)
 {
     table_unref(auth->table);
-    if (auth->table)
+    if (auth->table) {
         pthread_rwlock_destroy(&auth->lock);
+        pthread_mutex_destroy(&auth->reloading);
+    }
     auth->table = NULL;
 }
 
 int srv_auth_reload(struct srv_auth *auth, struct lode_coord *coord, struct lode_err *err)
 {
     struct srv_token_records records;
+    /* One at a time: what was read first is never put in place last, or a removed token would come
+     * back. */
+    pthread_mutex_lock(&auth->reloading);
     int r = srv_token_records(coord, &records, err);
-    return r < 0 ? r : replace(auth, &records, err);
+    r = r < 0 ? r : replace(auth, &records, err);
+    pthread_mutex_unlock(&auth->reloading);
+    return r;
 }
 
 size_t srv_auth_count(struct srv_auth *auth)

@@ -187,8 +187,9 @@ static int start_parts(struct lode_server *self, struct lode_err *err)
     r = r < 0 ? r : srv_access_open(o->access_log, &self->access, err);
     r = r < 0 ? r : srv_conns_start(o->header_s, o->idle_s, &self->conns, err);
     r = r < 0 ? r : srv_pool_start(o->workers, &self->pool, err);
-    r = r < 0 ? r : srv_follow_start(self, &self->follow, err);
+    /* The follower ends the hub's streams: the hub is there before it, and after it. */
     r = r < 0 ? r : srv_hub_start(self, &self->hub, err);
+    r = r < 0 ? r : srv_follow_start(self, &self->follow, err);
     r = r < 0 ? r : srv_attempts_start(self, &self->attempts, err);
     r = r < 0 ? r : srv_jobs_start(self, &self->jobs, err);
     return r < 0 ? r : srv_checked_new(&self->checked, err);
@@ -279,8 +280,8 @@ void lode_server_stop(struct lode_server *self)
     stop_http(self);
     srv_jobs_stop(self->jobs);
     srv_attempts_stop(self->attempts);
-    srv_hub_stop(self->hub);
     srv_follow_stop(self->follow);
+    srv_hub_stop(self->hub);
     srv_conns_stop(self->conns);
     srv_access_close(self->access);
     srv_checked_free(self->checked);

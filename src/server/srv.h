@@ -53,6 +53,7 @@ void srv_pool_stop(struct srv_pool *pool); /* runs what is queued, then joins; N
 struct srv_auth_table; /* immutable, counted */
 struct srv_token_record;
 struct srv_auth {
+    pthread_mutex_t reloading; /* held from reading the tokens until they are in place */
     pthread_rwlock_t lock;
     struct srv_auth_table *table; /* guarded by lock */
     atomic_bool

@@ -144,6 +144,9 @@ static int begin_write(struct srv_upload *u, struct srv_upload_file *f,
 static int ensure_write(struct srv_upload *u, struct srv_upload_file *f,
                         const struct lode_store_write_opts *opts, struct lode_err *err)
 {
+    if (f->completing)
+        return lode_err_set(err, LODE_CONFLICT, "%s is being completed; it takes no parts",
+                            lode_q(f->path));
     if (f->write && f->part_size != opts->part_size)
         return lode_err_set(err, LODE_INVALID, "parts of %s have %zu bytes, not %zu",
                             lode_q(f->path), f->part_size, opts->part_size);
@@ -242,13 +245,15 @@ static int digest_file(struct srv_upload *u, struct srv_upload_file *f, uint64_t
 static int complete_file(struct srv_upload *u, struct srv_upload_file *f, uint64_t size,
                          bool if_absent, struct lode_err *err)
 {
-    f->running++; /* keeps a second complete and the end of the upload away */
+    f->running++;         /* keeps a second complete and the end of the upload away */
+    f->completing = true; /* and late parts, which would begin the file anew under its digest */
     struct lode_store_write *write = lode_steal(f->write);
     pthread_mutex_unlock(&u->lock);
     int r = lode_store_write_complete(write, size, if_absent, err);
     r = r < 0 ? r : digest_file(u, f, size, err);
     pthread_mutex_lock(&u->lock);
     f->complete = r == 0 || (r == LODE_EXISTS && f->complete); /* what is there was not replaced */
+    f->completing = false;
     f->running--;
     pthread_cond_broadcast(&u->moved);
     return r;
@@ -319,7 +324,7 @@ static int open_unfinished(struct srv_upload *u, const char *path, struct srv_up
     struct lode_store_write_opts opts = {.size = UINT64_MAX, .part_size = SRV_UPLOAD_PART};
     _cleanup_free_ char *key = key_of(u, path), *id = NULL;
     *out = find_file(u, path);
-    if (*out && ((*out)->write || (*out)->complete))
+    if (*out && ((*out)->write || (*out)->complete || (*out)->completing))
         return 0;
     int r = !key         ? lode_err_nomem(err, "a key")
             : u->resumed ? find_unfinished(u, key, &id, err)

@@ -19,6 +19,7 @@ struct srv_upload_file {
     int64_t started_ms;
     uint32_t mode;
     unsigned running;           /* parts being written now; they use `write` without the lock */
+    bool completing;            /* being made an object, without the lock: takes no parts */
     struct lode_hasher *hasher; /* used by who has `hashing` */
     uint32_t next;              /* part to hash */
     bool hashing;
